@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "cidr.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAPPED_BITS 96
+
+static unsigned family_bits(sa_family_t family)
+{
+	return (unsigned)tp_addr_size(family) * 8;
+}
+
+/* Compares the first `bits` bits. */
+static int compare_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	int order = memcmp(a, b, bits / 8);
+	if (order || bits % 8 == 0)
+		return order;
+	uint8_t mask = (uint8_t)(0xff00u >> bits % 8);
+	return (a[bits / 8] & mask) - (b[bits / 8] & mask);
+}
+
+static bool has_host_bits(const struct tp_addr *addr, unsigned length)
+{
+	for (unsigned bit = length; bit < family_bits(addr->family); bit++)
+		if (addr->ip[bit / 8] & (0x80u >> bit % 8))
+			return true;
+	return false;
+}
+
+static bool parse_length(const char *text, size_t len, unsigned max, unsigned *length)
+{
+	unsigned value = 0;
+	if (len < 1 || len > 3 || (text[0] == '0' && len > 1))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		value = value * 10 + (unsigned)(text[i] - '0');
+	}
+	*length = value;
+	return value <= max;
+}
+
+const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *prefix)
+{
+	const char *slash = memchr(text, '/', len);
+	size_t addr_len = slash ? (size_t)(slash - text) : len;
+	struct tp_addr addr = {0};
+	if (!tp_addr_parse(text, addr_len, AF_INET, &addr) &&
+	    !tp_addr_parse(text, addr_len, AF_INET6, &addr))
+		return "not an address or prefix";
+	unsigned length = family_bits(addr.family);
+	if (slash && !parse_length(slash + 1, len - addr_len - 1, length, &length))
+		return addr.family == AF_INET ? "the length is not 0 to 32"
+					      : "the length is not 0 to 128";
+	if (has_host_bits(&addr, length))
+		return "bits are set behind the prefix length";
+	struct tp_addr unmapped = tp_addr_unmap(addr);
+	if (unmapped.family != addr.family && length >= MAPPED_BITS) {
+		addr = unmapped;
+		length -= MAPPED_BITS;
+	}
+	prefix->family = addr.family;
+	prefix->length = (uint8_t)length;
+	memcpy(prefix->ip, addr.ip, sizeof prefix->ip);
+	return NULL;
+}
+
+/* By family, then address, then the wider first. */
+static int compare_prefixes(const void *left, const void *right)
+{
+	const struct tp_prefix *a = left, *b = right;
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	int order = memcmp(a->ip, b->ip, sizeof a->ip);
+	return order ? order : a->length - b->length;
+}
+
+static bool covers(const struct tp_prefix *prefix, sa_family_t family, const uint8_t *ip)
+{
+	return prefix->family == family && !compare_bits(prefix->ip, ip, prefix->length);
+}
+
+void tp_prefix_set_finish(struct tp_prefix_set *set)
+{
+	size_t kept = 0;
+	if (set->count)
+		qsort(set->prefixes, set->count, sizeof *set->prefixes, compare_prefixes);
+	for (size_t i = 0; i < set->count; i++) {
+		const struct tp_prefix *prefix = &set->prefixes[i];
+		if (!kept || !covers(&set->prefixes[kept - 1], prefix->family, prefix->ip))
+			set->prefixes[kept++] = *prefix;
+	}
+	set->count = kept;
+}
+
+bool tp_prefix_set_contains(const struct tp_prefix_set *set, const struct tp_addr *addr)
+{
+	const struct tp_addr plain = tp_addr_unmap(*addr);
+	struct tp_prefix wanted = {.family = plain.family, .length = UINT8_MAX};
+	size_t low = 0, high = set->count;
+	memcpy(wanted.ip, plain.ip, tp_addr_size(plain.family));
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (compare_prefixes(&set->prefixes[middle], &wanted) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && covers(&set->prefixes[low - 1], wanted.family, wanted.ip);
+}

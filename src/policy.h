@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules: which listener, which source, and what then. */
+#ifndef TP_POLICY_H
+#define TP_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "cidr.h"
+
+/* A listener the rules apply to, by the local address of its connections. */
+struct tp_listen {
+	struct tp_addr addr; /* AF_UNSPEC: any address; its port is not looked at */
+	bool any_ip;	     /* any address of addr.family */
+	uint16_t first_port, last_port;
+};
+
+enum tp_ipv6 { /* an IPv6 client on an AF_INET listener */
+	TP_IPV6_PSEUDO,
+	TP_IPV6_REPORT,
+	TP_IPV6_KEEP,
+	TP_IPV6_REJECT,
+};
+
+enum tp_log_level { TP_LOG_ERROR, TP_LOG_WARNING, TP_LOG_INFO };
+enum tp_log_target { TP_LOG_STDERR, TP_LOG_SYSLOG, TP_LOG_FILE, TP_LOG_NONE };
+
+struct tp_log_settings {
+	enum tp_log_target target;
+	enum tp_log_level level;
+	struct {
+		const char *text; /* TP_LOG_FILE: absolute, not ended by NUL */
+		size_t len;
+	} path;
+};
+
+struct tp_rule {
+	struct tp_prefix_set trust;
+	struct tp_listen *listen;
+	size_t listen_count; /* 0: every listener */
+	bool header_optional;
+	bool reject_untrusted;
+	bool versions[3];    /* [1] and [2]: whether that version is taken */
+	uint32_t timeout_ms;
+	uint32_t max_header; /* bytes */
+	enum tp_ipv6 ipv6;
+};
+
+enum tp_policy_state {
+	TP_POLICY_OFF,	  /* no trusted source: nothing is touched */
+	TP_POLICY_ON,
+	TP_POLICY_BROKEN, /* a mistake in the settings: no connection is let in */
+};
+
+struct tp_policy {
+	enum tp_policy_state state;
+	struct tp_rule rule;
+	struct tp_log_settings log;
+};
+
+/*
+ * The policy of this process. The first call reads the settings (environ.h), opens the
+ * log and writes what is wrong; later ones are one atomic load. Any number of threads,
+ * signal handlers and forked children may be first at once: each reads, one wins. Never
+ * NULL; lives as long as the process. errno is kept.
+ */
+const struct tp_policy *tp_policy_get(void);
+
+/* Whether a connection from this address may bring a header. Pure. */
+bool tp_rule_trusts(const struct tp_rule *rule, const struct tp_addr *sender);
+
+/* Whether the rule applies to a connection with this local address. Pure. */
+bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local);
+
+#endif

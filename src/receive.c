@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "receive.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+/* Holds nearly every header there is, and fits the stack of any thread. */
+#define USUAL_HEADER 2048
+
+static ssize_t peek(int fd, void *buf, size_t size)
+{
+	ssize_t n;
+	do
+		n = recv(fd, buf, size, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* MSG_TRUNC on TCP discards without copying (tcp(7)). */
+static bool consume(int fd, size_t length)
+{
+	while (length) {
+		ssize_t n = recv(fd, NULL, length, MSG_TRUNC | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+static void keep_sample(struct tp_reception *reception, const uint8_t *buf)
+{
+	size_t len = reception->seen < TP_SAMPLE ? reception->seen : TP_SAMPLE;
+	memcpy(reception->sample, buf, len);
+	reception->sample_len = len;
+}
+
+static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t size,
+			     struct tp_reception *reception)
+{
+	struct tp_header *header = &reception->header;
+	ssize_t n = peek(fd, buf, size);
+	if (n < 0 && errno == EAGAIN) {
+		n = 0;
+		reception->need = 1;
+	} else if (n < 0) {
+		return errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT
+			       ? TP_RECEIVED_END
+			       : TP_RECEIVED_FAILED;
+	} else if (n == 0) {
+		return TP_RECEIVED_END;
+	}
+	reception->seen = (size_t)n;
+	keep_sample(reception, buf);
+	switch (tp_header_parse(buf, reception->seen, max_header, header)) {
+	case TP_MORE:
+		reception->need = header->length;
+		return TP_RECEIVED_MORE;
+	case TP_NONE:
+		return TP_RECEIVED_NONE;
+	case TP_BAD:
+		reception->reason = header->reason;
+		return TP_RECEIVED_BAD;
+	case TP_DONE:
+		break;
+	}
+	header->tlvs = header->unix_paths = NULL;
+	return consume(fd, header->length) ? TP_RECEIVED_HEADER : TP_RECEIVED_FAILED;
+}
+
+/* A header that is longer than the usual: through a buffer of its own, for this once. */
+static enum tp_received look_at_long(int fd, size_t max_header, struct tp_reception *reception)
+{
+	size_t size = reception->need;
+	void *buf = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buf == MAP_FAILED)
+		return TP_RECEIVED_FAILED;
+	enum tp_received received = look(fd, max_header, buf, size, reception);
+	munmap(buf, size);
+	return received;
+}
+
+enum tp_received tp_receive(int fd, size_t max_header, struct tp_reception *reception)
+{
+	uint8_t buf[USUAL_HEADER];
+	memset(reception, 0, sizeof *reception);
+	enum tp_received received = look(fd, max_header, buf, sizeof buf, reception);
+	if (received == TP_RECEIVED_MORE && reception->seen == sizeof buf)
+		received = look_at_long(fd, max_header, reception);
+	return received;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection's header: look at what has come, ask the parser, consume exactly the header. */
+#ifndef TP_RECEIVE_H
+#define TP_RECEIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "header.h"
+
+enum tp_received {
+	TP_RECEIVED_HEADER, /* complete, valid, and consumed */
+	TP_RECEIVED_MORE,   /* not all of it is there yet */
+	TP_RECEIVED_NONE,   /* the bytes do not begin a header; nothing was consumed */
+	TP_RECEIVED_BAD,    /* they begin one that is not valid; nothing was consumed */
+	TP_RECEIVED_END,    /* the sender closed or reset before the header was complete */
+	TP_RECEIVED_FAILED, /* the kernel refused something; errno says what */
+};
+
+#define TP_SAMPLE 32
+
+struct tp_reception {
+	struct tp_header header; /* HEADER: as parsed, but without tlvs and unix_paths */
+	size_t seen;		 /* bytes that were there */
+	size_t need;		 /* MORE: bytes with which it is worth looking again */
+	const char *reason;	 /* BAD: static text */
+	uint8_t sample[TP_SAMPLE]; /* the first of them, for the log */
+	size_t sample_len;
+};
+
+/*
+ * Looks once, without waiting, at the connected stream socket fd. max_header as in
+ * tp_header_parse. Not one byte behind the header is taken. Two system calls for a
+ * header that has arrived; one mmap more for one above 2 KiB. Safe in threads and signal
+ * handlers.
+ */
+enum tp_received tp_receive(int fd, size_t max_header, struct tp_reception *reception);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections whose header is not complete. */
+#ifndef TP_ROOM_H
+#define TP_ROOM_H
+
+#include "receive.h"
+
+/*
+ * Waits until the header of connection fd is complete, or until it is clear that it will
+ * not be, for timeout_ms milliseconds at the most. *reception is what tp_receive left
+ * when it said MORE. Returns as tp_receive does; MORE means that the time is over. The
+ * socket's options are as they were. Safe in threads; not a cancellation point if the
+ * caller has disabled cancellation. errno is not kept.
+ */
+enum tp_received tp_room_wait(int fd, size_t max_header, uint32_t timeout_ms,
+			      struct tp_reception *reception);
+
+#endif
