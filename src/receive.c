@@ -18,11 +18,11 @@ static ssize_t peek(int fd, void *buf, size_t size)
 	return n;
 }
 
-/* MSG_TRUNC on TCP discards without copying (tcp(7)). */
-static bool consume(int fd, size_t length)
+/* MSG_TRUNC on TCP discards without copying (tcp(7)); buf, of length bytes, stays as it is. */
+static bool consume(int fd, uint8_t *buf, size_t length)
 {
 	while (length) {
-		ssize_t n = recv(fd, NULL, length, MSG_TRUNC | MSG_DONTWAIT);
+		ssize_t n = recv(fd, buf, length, MSG_TRUNC | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -69,7 +69,7 @@ static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t siz
 		break;
 	}
 	header->tlvs = header->unix_paths = NULL;
-	return consume(fd, header->length) ? TP_RECEIVED_HEADER : TP_RECEIVED_FAILED;
+	return consume(fd, buf, header->length) ? TP_RECEIVED_HEADER : TP_RECEIVED_FAILED;
 }
 
 /* A header that is longer than the usual: through a buffer of its own, for this once. */

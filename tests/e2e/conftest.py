@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: built programs, and servers that end with their test."""
+
+import contextlib
+
+import pytest
+
+import harness
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    return tmp_path_factory.mktemp("built")
+
+
+@pytest.fixture(scope="session")
+def server_path(built):
+    return harness.compiled("TEST_SERVER", "server.c", built)
+
+
+@pytest.fixture(scope="session")
+def manners_path(built):
+    return harness.compiled("TEST_MANNERS", "manners.c", built)
+
+
+@pytest.fixture(scope="session")
+def noslot(built):
+    return harness.compiled("NOSLOT", "noslot.c", built, "-shared", "-fPIC")
+
+
+@contextlib.contextmanager
+def programs(folder):
+    with contextlib.ExitStack() as stack:
+        def start(argv, env, fds=(), folder=folder):
+            program = harness.Program(argv, env, folder, fds)
+            stack.callback(program.stop)
+            return program
+        yield start
+
+
+def server_starter(run, path):
+    def start(mode, *options, fds=(), **variables):
+        return run([path, *options, mode], harness.environment(**variables), fds).listening()
+    return start
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(argv, env, fds=()): starts a program that ends with the test."""
+    with programs(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def serve(run, server_path):
+    """serve(mode, *options, TIMEOUT="1s", plain=False): the test server, listening."""
+    return server_starter(run, server_path)
+
+
+@pytest.fixture(scope="module")
+def serve_long(tmp_path_factory, server_path):
+    """The same for a server that all tests of a file share."""
+    with programs(tmp_path_factory.mktemp("server")) as start:
+        yield server_starter(start, server_path)

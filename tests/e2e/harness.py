@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""What the end-to-end tests share: programs, their clients, and PROXY headers."""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = os.environ.get("LIBTRUEPEER") or str(HERE.parents[1] / "src/.libs/libtruepeer.so")
+PATIENCE = 20  # seconds: no wait in these tests is longer, and none normally comes near
+
+_spec = importlib.util.spec_from_file_location("check", HERE.parent / "vectors/check.py")
+reference = importlib.util.module_from_spec(_spec)  # an independent parser
+_spec.loader.exec_module(reference)
+
+
+# ---- headers ----
+
+def v1(source="203.0.113.7", sport=56324, destination="198.51.100.1", dport=443):
+    family = "TCP6" if ":" in source else "TCP4"
+    return f"PROXY {family} {source} {destination} {sport} {dport}\r\n".encode()
+
+
+def v1_six(source="2001:db8::7", sport=56324):
+    return v1(source, sport, "2001:db8::1")
+
+
+def v2(source="203.0.113.7", sport=56324, destination="198.51.100.1", dport=443, command=1, tlvs=b""):
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    addresses = socket.inet_pton(family, source) + socket.inet_pton(family, destination)
+    body = addresses + struct.pack("!HH", sport, dport) + tlvs
+    kind = 0x21 if family == socket.AF_INET6 else 0x11
+    return reference.SIG + struct.pack("!BBH", 0x20 | command, kind, len(body)) + body
+
+
+def name(address, port=None):
+    """A socket's name as the test server prints it."""
+    host, port = address[:2] if port is None else (address, port)
+    return f"{'inet6' if ':' in host else 'inet'} {host} {port}"
+
+
+# ---- environments and programs ----
+
+def find(program, package):
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+    return path or pytest.skip(f"{program} is not here (Debian package {package})")
+
+
+def environment(plain=False, preload=(), **variables):
+    """The environment of a server: with the library unless plain, and TRUEPEER_* as given."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("TRUEPEER_", "LD_PRELOAD"))}
+    if plain:
+        return env
+    for library in LIBRARY.split():
+        assert os.access(library, os.R_OK), f"{library} is not built"
+    variables = {"TRUST": "loopback", **variables}
+    env.update((f"TRUEPEER_{k}", v) for k, v in variables.items() if v is not None)
+    env["LD_PRELOAD"] = " ".join([LIBRARY, *map(str, preload)])
+    return env
+
+
+def compiled(variable, source, folder, *flags):
+    """The program make has built, or one made here."""
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    target = folder / Path(source).stem
+    cc = shlex.split(os.environ.get("CC", "cc"))
+    subprocess.run([*cc, "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-pthread",
+                    *flags, "-o", target, HERE / source, "-ldl"], check=True)
+    return target
+
+
+class Program:
+    """A running process (with its children), its output and its log."""
+
+    def __init__(self, argv, env, folder, fds=()):
+        self.log = folder / f"stderr.{time.monotonic_ns()}"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(list(map(str, argv)), env=env, cwd=folder, pass_fds=fds,
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0,
+                                            stderr=log, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def stderr(self):
+        return self.log.read_text()
+
+    def line(self):
+        """The next line of output, or None at its end."""
+        out = self.process.stdout
+        ready, _, _ = select.select([out], [], [], PATIENCE)
+        assert ready, f"no output\n{self.stderr}"
+        return out.readline().decode().strip() or None
+
+    def listening(self):
+        line = self.line()
+        match = re.fullmatch(r"listening (\d+)", line or "")
+        assert match, f"the server says {line!r}\n{self.stderr}"
+        self.port = int(match[1])
+        return self
+
+    def stop(self):
+        """Ends the process and the children in its session, and nobody else."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+            try:
+                self.process.wait(2)
+            except subprocess.TimeoutExpired:
+                pass
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+
+def eventually(condition, what):
+    """Waits, for a bounded time, until condition() is true, and returns what it gave."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"still not: {what}"
+        select.select([], [], [], 0.005)
+    return result
+
+
+# ---- clients ----
+
+class Answer(NamedTuple):
+    accept: str
+    peer: str
+    flags: str
+    payload: bytes
+
+
+def parse(data):
+    line, _, payload = data.partition(b"\n")
+    match = re.fullmatch(r"accept=(.*) peer=(\S+(?: \S+ \d+)?)(?: (flags=.*))?", line.decode())
+    assert match, f"not a report: {data[:200]!r}"
+    return Answer(match[1], match[2], match[3] or "", payload)
+
+
+def connect(port, host="127.0.0.1", source=None):
+    client = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
+
+
+def delivered(client):
+    """True when the other kernel has everything."""
+    return not struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def read_all(client):
+    return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def exchange(client, *pieces, gap=0.001):
+    """Sends the pieces as separate segments, ends, and returns all that comes back."""
+    for i, piece in enumerate(pieces):
+        if i:
+            select.select([], [], [], gap)
+        client.sendall(piece)
+    with contextlib.suppress(OSError):  # already reset: read_all says so
+        client.shutdown(socket.SHUT_WR)
+    return read_all(client)
+
+
+def ask(port, *pieces, host="127.0.0.1", source=None):
+    """One whole conversation with the test server."""
+    with connect(port, host, source) as client:
+        return parse(exchange(client, *pieces))
+
+
+def is_refused(port, *pieces, host="127.0.0.1"):
+    """True when the connection is reset and nothing was said; False when it is served."""
+    try:
+        with connect(port, host) as client:
+            assert exchange(client, *pieces) != b"", "closed, but not reset"
+            return False
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+
+
+def listener(host="127.0.0.1"):
+    """A listening socket for a program to inherit: its port cannot be lost to others."""
+    six = ":" in host
+    try:
+        made = socket.create_server((host, 0), family=socket.AF_INET6 if six else socket.AF_INET)
+    except OSError as error:
+        pytest.skip(f"no listener on {host}: {error}")
+    made.set_inheritable(True)
+    return made
+
+
+def free_port(host="127.0.0.1"):
+    """For programs that cannot inherit a listener: a port that was free a moment ago."""
+    with listener(host) as made:
+        return made.getsockname()[1]
