@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cidr.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define MAPPED_BITS 96
@@ -69,13 +68,41 @@ const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *pref
 }
 
 /* By family, then address, then the wider first. */
-static int compare_prefixes(const void *left, const void *right)
+static int compare_prefixes(const struct tp_prefix *a, const struct tp_prefix *b)
 {
-	const struct tp_prefix *a = left, *b = right;
 	if (a->family != b->family)
 		return a->family < b->family ? -1 : 1;
 	int order = memcmp(a->ip, b->ip, sizeof a->ip);
 	return order ? order : a->length - b->length;
+}
+
+/* Moves the prefix at `at` down to its place in the heap [0..count). */
+static void sift_down(struct tp_prefix *heap, size_t at, size_t count)
+{
+	const struct tp_prefix moving = heap[at];
+	size_t child;
+	while ((child = 2 * at + 1) < count) {
+		if (child + 1 < count && compare_prefixes(&heap[child], &heap[child + 1]) < 0)
+			child++;
+		if (compare_prefixes(&moving, &heap[child]) >= 0)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = moving;
+}
+
+/* A heap sort, since qsort may call malloc. */
+static void sort(struct tp_prefix *prefixes, size_t count)
+{
+	for (size_t i = count / 2; i-- > 0;)
+		sift_down(prefixes, i, count);
+	for (size_t last = count; last-- > 1;) {
+		const struct tp_prefix largest = prefixes[0];
+		prefixes[0] = prefixes[last];
+		prefixes[last] = largest;
+		sift_down(prefixes, 0, last);
+	}
 }
 
 static bool covers(const struct tp_prefix *prefix, sa_family_t family, const uint8_t *ip)
@@ -86,8 +113,7 @@ static bool covers(const struct tp_prefix *prefix, sa_family_t family, const uin
 void tp_prefix_set_finish(struct tp_prefix_set *set)
 {
 	size_t kept = 0;
-	if (set->count)
-		qsort(set->prefixes, set->count, sizeof *set->prefixes, compare_prefixes);
+	sort(set->prefixes, set->count);
 	for (size_t i = 0; i < set->count; i++) {
 		const struct tp_prefix *prefix = &set->prefixes[i];
 		if (!kept || !covers(&set->prefixes[kept - 1], prefix->family, prefix->ip))

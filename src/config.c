@@ -145,8 +145,8 @@ static bool take_listen_address(struct word *word, struct tp_listen *listen)
 	}
 	if (!tp_addr_parse(ip.text, ip.len, brackets ? AF_INET6 : AF_INET, &listen->addr))
 		return false;
-	listen->any_ip = !memcmp(listen->addr.ip, any_ip, sizeof any_ip);
 	listen->addr = tp_addr_unmap(listen->addr);
+	listen->any_ip = !memcmp(listen->addr.ip, any_ip, sizeof any_ip);
 	word->len -= (size_t)(colon + 1 - word->text);
 	word->text = colon + 1;
 	return true;

@@ -66,7 +66,8 @@ struct tp_header {
  * Every proper prefix of a DONE input says MORE; what follows the header changes nothing.
  *
  * LOCAL, UNKNOWN and an unspecified family or transport are DONE without src and dst,
- * whatever else stands in them (sections 2.1 and 2.2).
+ * whatever else stands in them (sections 2.1 and 2.2). TLVs are checked behind every
+ * other block of addresses, AF_UNIX and datagrams included.
  */
 enum tp_verdict tp_header_parse(const uint8_t *buf, size_t len, size_t max,
 				struct tp_header *header);

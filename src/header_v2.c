@@ -176,7 +176,8 @@ static void put_tlv(struct output *out, const struct tp_tlv *tlv)
 	put(out, tlv->value, tlv->length);
 }
 
-static void put_tlvs(struct output *out, const struct tp_header *header)
+/* False when the fields do not end where they should. */
+static bool put_tlvs(struct output *out, const struct tp_header *header)
 {
 	static const uint8_t zero[TP_TLV_CRC32C_SIZE];
 	struct tp_tlv tlv;
@@ -186,6 +187,15 @@ static void put_tlvs(struct output *out, const struct tp_header *header)
 			put_tlv(out, &tlv);
 	if (header->crc32c)
 		put_tlv(out, &(struct tp_tlv){TP_TLV_CRC32C, sizeof zero, zero});
+	return at == header->tlvs_length;
+}
+
+/* Whether the addresses are there, and of the family that the header names. */
+static bool has_addresses(const struct tp_header *header)
+{
+	if (header->family == AF_UNIX)
+		return header->unix_paths;
+	return header->src.family == header->family && header->dst.family == header->family;
 }
 
 size_t tp_header_v2_write(const struct tp_header *header, uint8_t *buf, size_t size)
@@ -193,17 +203,19 @@ size_t tp_header_v2_write(const struct tp_header *header, uint8_t *buf, size_t s
 	struct output out = {buf, 0, size};
 	unsigned family = family_nibble(header);
 	bool addressed = family && header->transport;
-	if (family == 3 && !header->unix_paths)
+	if (addressed && !has_addresses(header))
 		return 0;
 	uint8_t command = header->command == TP_PROXY ? 0x21 : 0x20;
-	uint8_t nibbles = family ? (uint8_t)(family << 4 | header->transport) : 0;
+	uint8_t nibbles =
+		header->command == TP_PROXY ? (uint8_t)(family << 4 | header->transport) : 0;
 	put(&out, TP_HEADER_V2_MARK, TP_HEADER_V2_MARK_SIZE);
 	put(&out, &command, 1);
 	put(&out, &nibbles, 1);
 	put16(&out, 0);
 	if (addressed) {
 		put_addresses(&out, header);
-		put_tlvs(&out, header);
+		if (!put_tlvs(&out, header))
+			return 0;
 	}
 	if (out.at > size || out.at > TP_HEADER_V2_MAX)
 		return 0;

@@ -33,6 +33,7 @@ static atomic_size_t count;
 static atomic_size_t sweep_at = FIRST_SWEEP;
 static _Atomic uint32_t sweeps = 1;
 static _Atomic pid_t sweeper; /* the process that is sweeping, 0: none */
+static atomic_int highest;    /* descriptor that was put; RLIMIT_NOFILE may sink below it */
 
 static bool read_cookie(int fd, uint64_t *cookie)
 {
@@ -45,7 +46,7 @@ static size_t descriptor_limit(void)
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > DESCRIPTORS_MAX)
 		return DESCRIPTORS_MAX;
-	return limit.rlim_cur;
+	return (size_t)limit.rlim_cur;
 }
 
 /* Reserves address space for twice the descriptors there can be; pages come as they are used. */
@@ -103,8 +104,8 @@ static struct entry *claim(struct table *table, uint64_t cookie)
 
 static void mark_open_sockets(struct table *table, uint32_t sweep)
 {
-	size_t limit = descriptor_limit();
-	for (size_t fd = 0; fd < limit; fd++) {
+	size_t limit = descriptor_limit(), used = (size_t)atomic_load(&highest) + 1;
+	for (size_t fd = 0; fd < (limit > used ? limit : used); fd++) {
 		uint64_t cookie;
 		struct entry *entry =
 			read_cookie((int)fd, &cookie) ? find(table, cookie) : NULL;
@@ -142,8 +143,9 @@ static void sweep_if_due(struct table *table)
 	uint32_t sweep = atomic_fetch_add(&sweeps, 1) + 1;
 	mark_open_sockets(table, sweep);
 	remove_unseen(table, sweep);
-	size_t next = 2 * atomic_load(&count);
-	atomic_store(&sweep_at, next > FIRST_SWEEP ? next : FIRST_SWEEP);
+	size_t next = atomic_load(&count) + FIRST_SWEEP;
+	size_t most = table->mask - table->mask / 4;
+	atomic_store(&sweep_at, next < most ? next : most);
 	atomic_store(&sweeper, 0);
 }
 
@@ -153,8 +155,14 @@ bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
 	struct table *table = atomic_load(&shared_table);
 	if (!read_cookie(fd, &cookie) || (!table && !(table = make_table())))
 		return false;
+	int before = atomic_load(&highest);
+	while (before < fd && !atomic_compare_exchange_weak(&highest, &before, fd))
+		;
 	sweep_if_due(table);
-	struct entry *entry = claim(table, cookie);
+	struct entry *entry = find(table, cookie);
+	bool fresh = !entry;
+	if (fresh)
+		entry = claim(table, cookie);
 	if (!entry)
 		return false;
 	memcpy(words, record->bytes, sizeof words);
@@ -162,7 +170,8 @@ bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
 		atomic_store_explicit(&entry->words[i], words[i], memory_order_relaxed);
 	atomic_store(&entry->seen, atomic_load(&sweeps));
 	atomic_store_explicit(&entry->cookie, cookie, memory_order_release);
-	atomic_fetch_add(&count, 1);
+	if (fresh)
+		atomic_fetch_add(&count, 1);
 	return true;
 }
 

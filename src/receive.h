@@ -14,7 +14,7 @@ enum tp_received {
 	TP_RECEIVED_MORE,   /* not all of it is there yet */
 	TP_RECEIVED_NONE,   /* the bytes do not begin a header; nothing was consumed */
 	TP_RECEIVED_BAD,    /* they begin one that is not valid; nothing was consumed */
-	TP_RECEIVED_END,    /* the sender closed or reset before the header was complete */
+	TP_RECEIVED_END,    /* the sender closed or reset, and no byte is there */
 	TP_RECEIVED_FAILED, /* the kernel refused something; errno says what */
 };
 

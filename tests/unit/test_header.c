@@ -16,7 +16,8 @@ struct bytes {
 
 static void add(struct bytes *bytes, const void *more, size_t len)
 {
-	ck_assert_uint_le(bytes->len + len, sizeof bytes->at);
+	if (len > sizeof bytes->at - bytes->len) /* an assertion costs a write each */
+		abort();
 	memcpy(bytes->at + bytes->len, more, len);
 	bytes->len += len;
 }
@@ -683,7 +684,7 @@ START_TEST(tlvs_are_read_one_after_the_other)
 	size_t at = 0;
 	add_tlv(&bytes, TP_TLV_ALPN, "h2", 2);
 	add_tlv(&bytes, TP_TLV_NOOP, "", 0);
-	add_tlv(&bytes, 0xff, bytes.at, 300);
+	add_tlv(&bytes, 0xff, (const uint8_t[300]){1}, 300);
 	const uint8_t *start = flush_copy(bytes.at, bytes.len);
 	ck_assert(tp_tlv_next(start, bytes.len, &at, &tlv));
 	ck_assert(tlv.type == TP_TLV_ALPN && tlv.length == 2 && tlv.value == start + 3);
@@ -744,7 +745,7 @@ static struct bytes with_fixed_part(uint8_t command, uint8_t family, size_t body
 	struct bytes bytes = {0};
 	add_v2(&bytes, command, family, 0);
 	for (size_t i = 0; i < body; i++)
-		add(&bytes, &(uint8_t){(uint8_t)('a' + i % 26)}, 1);
+		bytes.at[bytes.len++] = (uint8_t)('a' + i % 26);
 	add(&bytes, tail, sizeof tail);
 	close_v2(&bytes);
 	return bytes;

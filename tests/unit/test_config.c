@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+
+#include "header.h"
+#include "unit.h"
+
+#define UNTOUCHED 0xa5
+
+struct result {
+	struct tp_policy policy;
+	struct tp_config_mistake mistake;
+	bool ok;
+};
+
+/* Reads with exactly the memory that was asked for: what lies behind it stays untouched.
+ */
+static struct result read_all(const char *const *variables)
+{
+	struct result result;
+	size_t size = tp_config_memory(variables);
+	size_t slack = (alignof(max_align_t) - size % alignof(max_align_t)) %
+		       alignof(max_align_t);
+	uint8_t *memory = flush_room(size + slack);
+	memset(memory, UNTOUCHED, size + slack);
+	memset(&result, UNTOUCHED, sizeof result);
+	result.ok = tp_config_read(variables, memory, &result.policy, &result.mistake);
+	for (size_t i = 0; i < slack; i++)
+		ck_assert_uint_eq(memory[size + i], UNTOUCHED);
+	ck_assert(result.ok == (result.policy.state != TP_POLICY_BROKEN));
+	return result;
+}
+
+static struct result read_one(const char *variable)
+{
+	const char *const variables[] = {variable, NULL};
+	return read_all(variables);
+}
+
+/* The rule that TRUST=loopback and the other variable make. */
+static struct tp_rule rule_of(const char *variable)
+{
+	const char *const variables[] = {"TRUEPEER_TRUST=loopback", variable, NULL};
+	struct result result = read_all(variables);
+	ck_assert_msg(result.ok, "%s", variable);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_ON);
+	return result.policy.rule;
+}
+
+static bool trusts(const struct tp_policy *policy, const char *text)
+{
+	struct tp_addr addr = {0};
+	ck_assert(tp_addr_parse(text, strlen(text), AF_INET, &addr) ||
+		  tp_addr_parse(text, strlen(text), AF_INET6, &addr));
+	return tp_prefix_set_contains(&policy->rule.trust, &addr);
+}
+
+static void assert_word(const struct tp_config_mistake *mistake, const char *word)
+{
+	ck_assert_uint_eq(mistake->word_len, strlen(word));
+	ck_assert_mem_eq(mistake->word, word, strlen(word));
+}
+
+/* ---- defaults ---- */
+
+static void assert_default_rule(const struct tp_rule *rule)
+{
+	ck_assert_uint_eq(rule->listen_count, 0);
+	ck_assert(!rule->header_optional);
+	ck_assert(!rule->reject_untrusted);
+	ck_assert(rule->versions[1] && rule->versions[2]);
+	ck_assert_uint_eq(rule->timeout_ms, 3000);
+	ck_assert_uint_eq(rule->max_header, 4096);
+	ck_assert_int_eq(rule->ipv6, TP_IPV6_PSEUDO);
+}
+
+START_TEST(without_variables_nothing_is_touched)
+{
+	const char *const none[] = {NULL};
+	struct result result = read_all(none);
+	ck_assert_uint_eq(tp_config_memory(none), 0);
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_OFF);
+	ck_assert_uint_eq(result.policy.rule.trust.count, 0);
+	ck_assert_int_eq(result.policy.log.target, TP_LOG_STDERR);
+	ck_assert_int_eq(result.policy.log.level, TP_LOG_WARNING);
+	assert_default_rule(&result.policy.rule);
+}
+END_TEST
+
+START_TEST(trust_alone_leaves_the_defaults)
+{
+	struct result result = read_one("TRUEPEER_TRUST=10.0.0.0/8");
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_ON);
+	assert_default_rule(&result.policy.rule);
+}
+END_TEST
+
+START_TEST(without_trust_the_others_are_read_all_the_same)
+{
+	ck_assert_int_eq(read_one("TRUEPEER_TIMEOUT=5s").policy.state, TP_POLICY_OFF);
+	ck_assert_int_eq(read_one("TRUEPEER_TIMEOUT=x").policy.state, TP_POLICY_BROKEN);
+}
+END_TEST
+
+static const char *const names[] = {"TRUST",	  "LISTEN",   "HEADER",
+				    "UNTRUSTED",  "VERSIONS", "TIMEOUT",
+				    "MAX_HEADER", "IPV6",     "LOG"};
+static const char *const empty[] = {"", " ", ",", " ,\t\r\n, "};
+
+START_TEST(an_empty_variable_counts_as_unset)
+{
+	char variable[64];
+	snprintf(variable, sizeof variable, "TRUEPEER_%s=%s",
+		 names[_i % (int)COUNT(names)], empty[_i / (int)COUNT(names)]);
+	struct result result = read_one(variable);
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_OFF);
+	assert_default_rule(&result.policy.rule);
+	ck_assert_int_eq(result.policy.log.target, TP_LOG_STDERR);
+}
+END_TEST
+
+START_TEST(the_variables_there_are_are_known)
+{
+	char variable[64];
+	snprintf(variable, sizeof variable, "TRUEPEER_%s=", names[_i]);
+	ck_assert(tp_config_knows(variable));
+	*strchr(variable, '=') = 'X';
+	ck_assert(!tp_config_knows(variable));
+	variable[strlen(variable) - 1] = '\0';
+	ck_assert(!tp_config_knows(variable));
+	variable[strlen(variable) - 1] = '=';
+	ck_assert(!tp_config_knows(variable));
+}
+END_TEST
+
+START_TEST(other_variables_are_not_looked_at)
+{
+	const char *const variables[] = {"TRUEPEER_TRUSTED=x",
+					 "TRUEPEER_TRUS=x",
+					 "XTRUEPEER_TRUST=x",
+					 "truepeer_trust=x",
+					 "TRUEPEER_=x",
+					 "TRUEPEER_TRUST",
+					 NULL};
+	struct result result = read_all(variables);
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_OFF);
+}
+END_TEST
+
+START_TEST(of_two_with_one_name_the_first_counts)
+{
+	const char *const variables[] = {"TRUEPEER_TRUST=127.0.0.1",
+					 "TRUEPEER_TIMEOUT=1s",
+					 "TRUEPEER_TRUST=10.0.0.0/8 172.16.0.0/12",
+					 "TRUEPEER_TIMEOUT=nonsense", NULL};
+	struct result result = read_all(variables);
+	ck_assert(result.ok);
+	ck_assert_uint_eq(result.policy.rule.trust.count, 1);
+	ck_assert_uint_eq(result.policy.rule.timeout_ms, 1000);
+	ck_assert(trusts(&result.policy, "127.0.0.1"));
+	ck_assert(!trusts(&result.policy, "10.0.0.1"));
+}
+END_TEST
+
+START_TEST(the_order_of_the_variables_means_nothing)
+{
+	const char *const variables[] = {"TRUEPEER_LOG=none",  "TRUEPEER_IPV6=keep",
+					 "PATH=/bin",	       "TRUEPEER_TRUST=10.0.0.1",
+					 "TRUEPEER_LISTEN=25", NULL};
+	const char *turned[COUNT(variables)] = {NULL};
+	for (size_t i = 0; i + 1 < COUNT(variables); i++)
+		turned[i] = variables[COUNT(variables) - 2 - i];
+	struct tp_policy one = read_all(variables).policy;
+	ck_assert(trusts(&one, "10.0.0.1"));
+	struct tp_policy two = read_all(turned).policy;
+	ck_assert(trusts(&two, "10.0.0.1"));
+	ck_assert_int_eq(one.rule.ipv6, two.rule.ipv6);
+	ck_assert_int_eq(one.log.target, two.log.target);
+	ck_assert_uint_eq(one.rule.listen_count, two.rule.listen_count);
+}
+END_TEST
+
+/* ---- TRUEPEER_TRUST ---- */
+
+static const struct {
+	const char *variable;
+	const char *inside[5], *outside[5];
+} trust[] = {
+	{"TRUEPEER_TRUST=10.0.0.0/8",
+	 {"10.1.2.3", "::ffff:10.1.2.3"},
+	 {"11.0.0.1", "::1"}},
+	{"TRUEPEER_TRUST=loopback",
+	 {"127.0.0.1", "127.9.9.9", "::1"},
+	 {"128.0.0.1", "::2", "::"}},
+	{"TRUEPEER_TRUST=private",
+	 {"10.0.0.1", "172.31.0.1", "192.168.9.9", "fd00::1"},
+	 {"172.32.0.1", "127.0.0.1", "169.254.0.1", "fe80::1", "::1"}},
+	{"TRUEPEER_TRUST=all", {"1.2.3.4", "2001:db8::1", "0.0.0.0", "::"}, {NULL}},
+	{"TRUEPEER_TRUST=all,all,all all", {"1.2.3.4", "2001:db8::1"}, {NULL}},
+	{"TRUEPEER_TRUST=private,loopback", {"127.0.0.1", "10.0.0.1"}, {"1.2.3.4"}},
+	{"TRUEPEER_TRUST= ,192.0.2.1, ,\t192.0.2.3\n\r2001:db8::/32,,",
+	 {"192.0.2.1", "192.0.2.3", "2001:db8::5"},
+	 {"192.0.2.2", "2001:db9::"}},
+	{"TRUEPEER_TRUST=::", {"::"}, {"::1", "0.0.0.0"}},
+	{"TRUEPEER_TRUST=:: :: :: :: ::", {"::"}, {"::1"}},
+};
+
+START_TEST(trust_says_who)
+{
+	struct result result = read_one(trust[_i].variable);
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_ON);
+	for (size_t i = 0; i < 5 && trust[_i].inside[i]; i++)
+		ck_assert_msg(trusts(&result.policy, trust[_i].inside[i]), "%s",
+			      trust[_i].inside[i]);
+	for (size_t i = 0; i < 5 && trust[_i].outside[i]; i++)
+		ck_assert_msg(!trusts(&result.policy, trust[_i].outside[i]), "%s",
+			      trust[_i].outside[i]);
+}
+END_TEST
+
+/* ---- TRUEPEER_LISTEN ---- */
+
+static const struct {
+	const char *variable;
+	const char *ip; /* of the last one; NULL: any */
+	unsigned count, first, last;
+	bool any_ip;
+} listens[] = {
+	{"TRUEPEER_LISTEN=25", NULL, 1, 25, 25, false},
+	{"TRUEPEER_LISTEN=1", NULL, 1, 1, 1, false},
+	{"TRUEPEER_LISTEN=65535", NULL, 1, 65535, 65535, false},
+	{"TRUEPEER_LISTEN=1000-2000", NULL, 1, 1000, 2000, false},
+	{"TRUEPEER_LISTEN=7-7", NULL, 1, 7, 7, false},
+	{"TRUEPEER_LISTEN=25,587, 465", NULL, 3, 465, 465, false},
+	{"TRUEPEER_LISTEN=192.0.2.1:25", "192.0.2.1", 1, 25, 25, false},
+	{"TRUEPEER_LISTEN=192.0.2.1:25-30", "192.0.2.1", 1, 25, 30, false},
+	{"TRUEPEER_LISTEN=[2001:db8::1]:25", "2001:db8::1", 1, 25, 25, false},
+	{"TRUEPEER_LISTEN=[::ffff:192.0.2.1]:25", "192.0.2.1", 1, 25, 25, false},
+	{"TRUEPEER_LISTEN=0.0.0.0:25", "0.0.0.0", 1, 25, 25, true},
+	{"TRUEPEER_LISTEN=[::]:25", "::", 1, 25, 25, true},
+	{"TRUEPEER_LISTEN=[::ffff:0.0.0.0]:25", "0.0.0.0", 1, 25, 25, true},
+	{"TRUEPEER_LISTEN=1 2 3 4 5 6 7 8 9", NULL, 9, 9, 9, false},
+	{"TRUEPEER_LISTEN=9", NULL, 1, 9, 9, false},
+};
+
+START_TEST(listen_says_where)
+{
+	struct tp_rule rule = rule_of(listens[_i].variable);
+	ck_assert_uint_eq(rule.listen_count, listens[_i].count);
+	const struct tp_listen *listen = &rule.listen[rule.listen_count - 1];
+	struct tp_addr ip = {0};
+	if (listens[_i].ip)
+		ck_assert(tp_addr_parse(listens[_i].ip, strlen(listens[_i].ip), AF_INET,
+					&ip) ||
+			  tp_addr_parse(listens[_i].ip, strlen(listens[_i].ip), AF_INET6,
+					&ip));
+	ck_assert_int_eq(listen->addr.family, ip.family);
+	ck_assert_mem_eq(listen->addr.ip, ip.ip, sizeof ip.ip);
+	ck_assert_uint_eq(listen->first_port, listens[_i].first);
+	ck_assert_uint_eq(listen->last_port, listens[_i].last);
+	ck_assert_int_eq(listen->any_ip, listens[_i].any_ip);
+}
+END_TEST
+
+/* ---- the variables with one word ---- */
+
+START_TEST(header_is_required_or_optional)
+{
+	ck_assert(!rule_of("TRUEPEER_HEADER=require").header_optional);
+	ck_assert(rule_of("TRUEPEER_HEADER=optional").header_optional);
+	ck_assert(rule_of("TRUEPEER_HEADER= optional ,").header_optional);
+}
+END_TEST
+
+START_TEST(untrusted_pass_or_are_rejected)
+{
+	ck_assert(!rule_of("TRUEPEER_UNTRUSTED=pass").reject_untrusted);
+	ck_assert(rule_of("TRUEPEER_UNTRUSTED=reject").reject_untrusted);
+}
+END_TEST
+
+static const struct {
+	const char *variable;
+	bool one, two;
+} versions[] = {
+	{"TRUEPEER_VERSIONS=1", true, false},	{"TRUEPEER_VERSIONS=2", false, true},
+	{"TRUEPEER_VERSIONS=1,2", true, true},	{"TRUEPEER_VERSIONS=2 1", true, true},
+	{"TRUEPEER_VERSIONS=2 2", false, true},
+};
+
+START_TEST(versions_are_those_named)
+{
+	struct tp_rule rule = rule_of(versions[_i].variable);
+	ck_assert_int_eq(rule.versions[1], versions[_i].one);
+	ck_assert_int_eq(rule.versions[2], versions[_i].two);
+}
+END_TEST
+
+static const struct {
+	const char *variable;
+	unsigned ms;
+} timeouts[] = {
+	{"TRUEPEER_TIMEOUT=3s", 3000},	     {"TRUEPEER_TIMEOUT=3", 3000},
+	{"TRUEPEER_TIMEOUT=1ms", 1},	     {"TRUEPEER_TIMEOUT=500ms", 500},
+	{"TRUEPEER_TIMEOUT=1m", 60000},	     {"TRUEPEER_TIMEOUT=60m", 3600000},
+	{"TRUEPEER_TIMEOUT=3600s", 3600000}, {"TRUEPEER_TIMEOUT=3600000ms", 3600000},
+};
+
+START_TEST(timeout_is_a_time)
+{
+	ck_assert_uint_eq(rule_of(timeouts[_i].variable).timeout_ms, timeouts[_i].ms);
+}
+END_TEST
+
+START_TEST(max_header_is_a_number_of_bytes)
+{
+	ck_assert_uint_eq(rule_of("TRUEPEER_MAX_HEADER=16").max_header, TP_HEADER_V2_MIN);
+	ck_assert_uint_eq(rule_of("TRUEPEER_MAX_HEADER=536").max_header, 536);
+	ck_assert_uint_eq(rule_of("TRUEPEER_MAX_HEADER=65551").max_header,
+			  TP_HEADER_V2_MAX);
+}
+END_TEST
+
+START_TEST(ipv6_is_one_of_four)
+{
+	ck_assert_int_eq(rule_of("TRUEPEER_IPV6=pseudo").ipv6, TP_IPV6_PSEUDO);
+	ck_assert_int_eq(rule_of("TRUEPEER_IPV6=report").ipv6, TP_IPV6_REPORT);
+	ck_assert_int_eq(rule_of("TRUEPEER_IPV6=keep").ipv6, TP_IPV6_KEEP);
+	ck_assert_int_eq(rule_of("TRUEPEER_IPV6=reject").ipv6, TP_IPV6_REJECT);
+}
+END_TEST
+
+/* ---- TRUEPEER_LOG ---- */
+
+static const struct {
+	const char *variable;
+	enum tp_log_target target;
+	enum tp_log_level level;
+	const char *path;
+} logs[] = {
+	{"TRUEPEER_LOG=stderr", TP_LOG_STDERR, TP_LOG_WARNING, NULL},
+	{"TRUEPEER_LOG=syslog", TP_LOG_SYSLOG, TP_LOG_WARNING, NULL},
+	{"TRUEPEER_LOG=none", TP_LOG_NONE, TP_LOG_WARNING, NULL},
+	{"TRUEPEER_LOG=error", TP_LOG_STDERR, TP_LOG_ERROR, NULL},
+	{"TRUEPEER_LOG=warning", TP_LOG_STDERR, TP_LOG_WARNING, NULL},
+	{"TRUEPEER_LOG=info", TP_LOG_STDERR, TP_LOG_INFO, NULL},
+	{"TRUEPEER_LOG=syslog,info", TP_LOG_SYSLOG, TP_LOG_INFO, NULL},
+	{"TRUEPEER_LOG=error syslog", TP_LOG_SYSLOG, TP_LOG_ERROR, NULL},
+	{"TRUEPEER_LOG=file:/a", TP_LOG_FILE, TP_LOG_WARNING, "/a"},
+	{"TRUEPEER_LOG=info,file:/var/log/truepeer.log", TP_LOG_FILE, TP_LOG_INFO,
+	 "/var/log/truepeer.log"},
+};
+
+START_TEST(log_says_where_to_and_how_much)
+{
+	struct result result = read_one(logs[_i].variable);
+	ck_assert(result.ok);
+	ck_assert_int_eq(result.policy.log.target, logs[_i].target);
+	ck_assert_int_eq(result.policy.log.level, logs[_i].level);
+	if (logs[_i].path) {
+		ck_assert_uint_eq(result.policy.log.path.len, strlen(logs[_i].path));
+		ck_assert_mem_eq(result.policy.log.path.text, logs[_i].path,
+				 strlen(logs[_i].path));
+	}
+}
+END_TEST
+
+START_TEST(the_log_is_set_although_another_is_wrong)
+{
+	const char *const variables[] = {"TRUEPEER_TRUST=x", "TRUEPEER_LOG=file:/a",
+					 NULL};
+	struct result result = read_all(variables);
+	ck_assert(!result.ok);
+	ck_assert_str_eq(result.mistake.variable, "TRUEPEER_TRUST");
+	ck_assert_int_eq(result.policy.log.target, TP_LOG_FILE);
+}
+END_TEST
+
+START_TEST(the_log_is_set_as_far_as_it_was_right)
+{
+	struct result result = read_one("TRUEPEER_LOG=none info x syslog");
+	ck_assert(!result.ok);
+	assert_word(&result.mistake, "x");
+	ck_assert_int_eq(result.policy.log.target, TP_LOG_NONE);
+	ck_assert_int_eq(result.policy.log.level, TP_LOG_INFO);
+}
+END_TEST
+
+/* ---- mistakes ---- */
+
+static const struct {
+	const char *name, *value;
+	const char *word; /* NULL: all of the value */
+} mistakes[] = {
+	{"TRUST", "10.0.0.1/8", NULL},
+	{"TRUST", "10.0.0.0/33", NULL},
+	{"TRUST", "10.0.0.0/8x", NULL},
+	{"TRUST", "10.0.0.0/24abc", NULL},
+	{"TRUST", "10.0.0.0/08", NULL},
+	{"TRUST", "/8", NULL},
+	{"TRUST", "::/129", NULL},
+	{"TRUST", "Loopback", NULL},
+	{"TRUST", "private:", NULL},
+	{"TRUST", "al", NULL},
+	{"TRUST", "alll", NULL},
+	{"TRUST", "localhost", NULL},
+	{"TRUST", "[::1]", NULL},
+	{"TRUST", "10.0.0.0/8;127.0.0.1", NULL},
+	{"TRUST", "10.0.0.0/8, 10.0.0.1/8 loopback", "10.0.0.1/8"},
+	{"TRUST", "loopback,,x", "x"},
+	{"TRUST", "\t x\n", "x"},
+	{"LISTEN", "0", NULL},
+	{"LISTEN", "025", NULL},
+	{"LISTEN", "65536", NULL},
+	{"LISTEN", "4294967321", NULL},
+	{"LISTEN", "99999999999999999999", NULL},
+	{"LISTEN", "-25", NULL},
+	{"LISTEN", "+25", NULL},
+	{"LISTEN", "25x", NULL},
+	{"LISTEN", "smtp", NULL},
+	{"LISTEN", "25-", NULL},
+	{"LISTEN", "-", NULL},
+	{"LISTEN", "30-25", NULL},
+	{"LISTEN", "25-0", NULL},
+	{"LISTEN", "25-65536", NULL},
+	{"LISTEN", "1-2-3", NULL},
+	{"LISTEN", ":", NULL},
+	{"LISTEN", ":25", NULL},
+	{"LISTEN", "*:25", NULL},
+	{"LISTEN", "[]:25", NULL},
+	{"LISTEN", "[:25", NULL},
+	{"LISTEN", "[::1]", NULL},
+	{"LISTEN", "[::1]:", NULL},
+	{"LISTEN", "[::1]25", NULL},
+	{"LISTEN", "[192.0.2.1]:25", NULL},
+	{"LISTEN", "::1:25", NULL},
+	{"LISTEN", "192.0.2.1", NULL},
+	{"LISTEN", "192.0.2.1:", NULL},
+	{"LISTEN", "192.0.2.1:0", NULL},
+	{"LISTEN", "192.0.2.0/24:25", NULL},
+	{"LISTEN", "192.0.2.1:25:26", NULL},
+	{"LISTEN", "25,587,x,465", "x"},
+	{"HEADER", "required", NULL},
+	{"HEADER", "Require", NULL},
+	{"HEADER", "requireoptional", NULL},
+	{"HEADER", "require optional", "optional"},
+	{"HEADER", "optional,optional", "optional"},
+	{"UNTRUSTED", "drop", NULL},
+	{"UNTRUSTED", "pass reject", "reject"},
+	{"VERSIONS", "3", NULL},
+	{"VERSIONS", "0", NULL},
+	{"VERSIONS", "v2", NULL},
+	{"VERSIONS", "12", NULL},
+	{"VERSIONS", "1 2 x", "x"},
+	{"TIMEOUT", "0", NULL},
+	{"TIMEOUT", "0s", NULL},
+	{"TIMEOUT", "-1s", NULL},
+	{"TIMEOUT", "s", NULL},
+	{"TIMEOUT", "3 s", "s"},
+	{"TIMEOUT", "3S", NULL},
+	{"TIMEOUT", "3h", NULL},
+	{"TIMEOUT", "1.5s", NULL},
+	{"TIMEOUT", "3s5", NULL},
+	{"TIMEOUT", "61m", NULL},
+	{"TIMEOUT", "3601s", NULL},
+	{"TIMEOUT", "3600001ms", NULL},
+	{"TIMEOUT", "71583m", NULL},
+	{"TIMEOUT", "4294967297s", NULL},
+	{"TIMEOUT", "99999999999999999999s", NULL},
+	{"MAX_HEADER", "15", NULL},
+	{"MAX_HEADER", "65552", NULL},
+	{"MAX_HEADER", "4k", NULL},
+	{"MAX_HEADER", "4096 bytes", "bytes"},
+	{"MAX_HEADER", "-16", NULL},
+	{"MAX_HEADER", "4294967312", NULL},
+	{"MAX_HEADER", "0x1000", NULL},
+	{"IPV6", "yes", NULL},
+	{"IPV6", "Pseudo", NULL},
+	{"IPV6", "keep reject", "reject"},
+	{"LOG", "stdout", NULL},
+	{"LOG", "file", NULL},
+	{"LOG", "file:", NULL},
+	{"LOG", "file:/", NULL},
+	{"LOG", "file:relative", NULL},
+	{"LOG", "/var/log/x", NULL},
+	{"LOG", "debug", NULL},
+	{"LOG", "stderr,verbose", "verbose"},
+};
+
+START_TEST(a_mistake_names_the_variable_and_the_word)
+{
+	char variable[96], name[32];
+	snprintf(name, sizeof name, "TRUEPEER_%s", mistakes[_i].name);
+	snprintf(variable, sizeof variable, "%s=%s", name, mistakes[_i].value);
+	const char *const others[] = {"TRUEPEER_TRUST=10.0.0.1", variable, NULL};
+	bool trust_itself = !strcmp(mistakes[_i].name, "TRUST");
+	struct result result = read_all(others + trust_itself);
+	const char *word = mistakes[_i].word ? mistakes[_i].word : mistakes[_i].value;
+	ck_assert_msg(!result.ok, "%s", variable);
+	ck_assert_str_eq(result.mistake.variable, name);
+	assert_word(&result.mistake, word);
+	ck_assert(result.mistake.word > variable &&
+		  result.mistake.word < variable + sizeof variable);
+	ck_assert_uint_gt(strlen(result.mistake.expected), 0);
+	ck_assert(!result.mistake.reason || *result.mistake.reason);
+}
+END_TEST
+
+/* ---- memory ---- */
+
+static const char *const words[] = {
+	"all",	   "loopback", "private",	"::",	      "::1",
+	"1.2.3.4", "::/0",     "2001:db8::/32", "10.0.0.0/8", "x"};
+static const char *const ports[] = {"1", "9", "25", "1-2", "1.2.3.4:5", "[::]:6", "x"};
+
+static void put_random_words(char *at, const char *const *from, size_t count, size_t n)
+{
+	static const char separators[] = " ,\t";
+	for (; n; n--) {
+		const char *word = from[draw_below(count)];
+		at += sprintf(at, "%s", word);
+		if (n > 1)
+			*at++ = separators[draw_below(3)];
+	}
+	*at = '\0';
+}
+
+START_TEST(the_memory_asked_for_is_always_enough)
+{
+	static char one[4096] = "TRUEPEER_TRUST=", two[4096] = "TRUEPEER_LISTEN=";
+	const char *const variables[] = {one, two, NULL};
+	for (int i = 0; i < 20000; i++) {
+		/* Few kinds of words in one text: the shortest alone, most of all. */
+		size_t kinds = 1 + draw_below(COUNT(words)),
+		       port_kinds = 1 + draw_below(COUNT(ports));
+		size_t from = draw_below(COUNT(words) - kinds + 1);
+		put_random_words(one + strlen("TRUEPEER_TRUST="), words + from, kinds,
+				 draw_below(20));
+		put_random_words(two + strlen("TRUEPEER_LISTEN="), ports, port_kinds,
+				 draw_below(20));
+		read_all(variables);
+	}
+}
+END_TEST
+
+START_TEST(ten_thousand_prefixes_are_taken)
+{
+	static char variable[32 + 10000 * 16] = "TRUEPEER_TRUST=";
+	char *at = variable + strlen(variable);
+	const char *const variables[] = {variable, NULL};
+	for (int i = 0; i < 10000; i++)
+		at += sprintf(at, "10.%d.%d.%d ", i % 7, i / 256, i % 256);
+	size_t size = tp_config_memory(variables);
+	void *memory = malloc(size);
+	struct tp_policy policy;
+	struct tp_config_mistake mistake;
+	ck_assert(tp_config_read(variables, memory, &policy, &mistake));
+	ck_assert_uint_eq(policy.rule.trust.count, 10000);
+	ck_assert(trusts(&policy, "10.3.39.15")); /* 9999 */
+	ck_assert(!trusts(&policy, "10.4.39.15"));
+	free(memory);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("config");
+	tcase_add_test(tcase, without_variables_nothing_is_touched);
+	tcase_add_test(tcase, trust_alone_leaves_the_defaults);
+	tcase_add_test(tcase, without_trust_the_others_are_read_all_the_same);
+	tcase_add_loop_test(tcase, an_empty_variable_counts_as_unset, 0,
+			    (int)(COUNT(names) * COUNT(empty)));
+	tcase_add_table(tcase, the_variables_there_are_are_known, names);
+	tcase_add_test(tcase, other_variables_are_not_looked_at);
+	tcase_add_test(tcase, of_two_with_one_name_the_first_counts);
+	tcase_add_test(tcase, the_order_of_the_variables_means_nothing);
+	tcase_add_table(tcase, trust_says_who, trust);
+	tcase_add_table(tcase, listen_says_where, listens);
+	tcase_add_test(tcase, header_is_required_or_optional);
+	tcase_add_test(tcase, untrusted_pass_or_are_rejected);
+	tcase_add_table(tcase, versions_are_those_named, versions);
+	tcase_add_table(tcase, timeout_is_a_time, timeouts);
+	tcase_add_test(tcase, max_header_is_a_number_of_bytes);
+	tcase_add_test(tcase, ipv6_is_one_of_four);
+	tcase_add_table(tcase, log_says_where_to_and_how_much, logs);
+	tcase_add_test(tcase, the_log_is_set_although_another_is_wrong);
+	tcase_add_test(tcase, the_log_is_set_as_far_as_it_was_right);
+	tcase_add_table(tcase, a_mistake_names_the_variable_and_the_word, mistakes);
+	tcase_add_test(tcase, the_memory_asked_for_is_always_enough);
+	tcase_add_test(tcase, ten_thousand_prefixes_are_taken);
+	return run_tests("config", tcase);
+}
