@@ -47,7 +47,8 @@ static int parse_groups(const char *text, size_t len, size_t *at, uint8_t ip[16]
 		while (*at < len && hex_digit(text[*at]) >= 0 && *at - start < 4)
 			value = value << 4 | (unsigned)hex_digit(text[(*at)++]);
 		if (*at < len && text[*at] == '.') {
-			if (size > 12 || !parse_ipv4(text + start, len - start, ip + size))
+			if (size > 12 ||
+			    !parse_ipv4(text + start, len - start, ip + size))
 				return -1;
 			*at = len;
 			return size + 4;
@@ -76,7 +77,8 @@ static bool parse_ipv6(const char *text, size_t len, uint8_t ip[16])
 	bool gap = len >= 2 && text[0] == ':' && text[1] == ':';
 	if (!gap) {
 		head_size = parse_groups(text, len, &at, head);
-		gap = head_size >= 0 && at + 1 < len && text[at] == ':' && text[at + 1] == ':';
+		gap = head_size >= 0 && at + 1 < len && text[at] == ':' &&
+		      text[at + 1] == ':';
 	}
 	if (gap) {
 		at += 2;
@@ -165,7 +167,8 @@ static char *format_ipv6(char *out, const uint8_t ip[16])
 
 static bool is_mapped(const struct tp_addr *addr)
 {
-	return addr->family == AF_INET6 && !memcmp(addr->ip, mapped_prefix, sizeof mapped_prefix);
+	return addr->family == AF_INET6 &&
+	       !memcmp(addr->ip, mapped_prefix, sizeof mapped_prefix);
 }
 
 size_t tp_addr_format(const struct tp_addr *addr, char text[TP_ADDR_TEXT])

@@ -12,8 +12,8 @@
 /* An address with its port. */
 struct tp_addr {
 	sa_family_t family; /* AF_INET, AF_INET6, or AF_UNSPEC: no address */
-	uint16_t port;      /* host byte order */
-	uint8_t ip[16];     /* network byte order; AF_INET uses the first four */
+	uint16_t port;	    /* host byte order */
+	uint8_t ip[16];	    /* network byte order; AF_INET uses the first four */
 };
 
 /* Any address the kernel hands out for a socket. */
@@ -24,10 +24,12 @@ union tp_sockaddr {
 	struct sockaddr_storage storage;
 };
 
-/* Room for the longest text: 39 characters of hexadecimal groups, or 45 with a dotted tail. */
+/* Room for the longest text: 39 characters of hexadecimal groups, or 45 with a dotted
+ * tail. */
 #define TP_ADDR_TEXT 48
 
-/* All functions here are pure: no allocation, no errno, safe in threads and signal handlers. */
+/* All functions here are pure: no allocation, no errno, safe in threads and signal
+ * handlers. */
 
 /*
  * Reads text[0..len) as exactly one IPv4 or IPv6 address of the given family and sets
@@ -35,7 +37,8 @@ union tp_sockaddr {
  * zeros; groups of one to four hexadecimal digits, at most one "::" which stands for at
  * least one group, a dotted IPv4 tail allowed; no zone. On false addr is unchanged.
  */
-bool tp_addr_parse(const char *text, size_t len, sa_family_t family, struct tp_addr *addr);
+bool tp_addr_parse(const char *text, size_t len, sa_family_t family,
+		   struct tp_addr *addr);
 
 /*
  * Writes the address without its port as RFC 5952 wants it, with a final NUL, and

@@ -82,7 +82,8 @@ static void sift_down(struct tp_prefix *heap, size_t at, size_t count)
 	const struct tp_prefix moving = heap[at];
 	size_t child;
 	while ((child = 2 * at + 1) < count) {
-		if (child + 1 < count && compare_prefixes(&heap[child], &heap[child + 1]) < 0)
+		if (child + 1 < count &&
+		    compare_prefixes(&heap[child], &heap[child + 1]) < 0)
 			child++;
 		if (compare_prefixes(&moving, &heap[child]) >= 0)
 			break;
@@ -116,7 +117,8 @@ void tp_prefix_set_finish(struct tp_prefix_set *set)
 	sort(set->prefixes, set->count);
 	for (size_t i = 0; i < set->count; i++) {
 		const struct tp_prefix *prefix = &set->prefixes[i];
-		if (!kept || !covers(&set->prefixes[kept - 1], prefix->family, prefix->ip))
+		if (!kept ||
+		    !covers(&set->prefixes[kept - 1], prefix->family, prefix->ip))
 			set->prefixes[kept++] = *prefix;
 	}
 	set->count = kept;

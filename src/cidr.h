@@ -32,7 +32,8 @@ struct tp_prefix_set {
  */
 const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *prefix);
 
-/* Sorts the set and drops what lies within another prefix, so that a look-up is a binary search. */
+/* Sorts the set and drops what lies within another prefix, so that a look-up is a binary
+ * search. */
 void tp_prefix_set_finish(struct tp_prefix_set *set);
 
 /* Whether the address lies in the set; an IPv4-mapped IPv6 address counts as IPv4. */

@@ -5,9 +5,12 @@
 
 #include "header.h"
 
-#define TIMEOUT_MS_DEFAULT 3000 /* the specification's least: section 2, "at least 3 seconds" */
+#define TIMEOUT_MS_DEFAULT                                                               \
+	3000 /* the specification's least: section 2, "at least 3 seconds" */
 #define TIMEOUT_MS_MAX (60 * 60 * 1000)
 #define MAX_HEADER_DEFAULT 4096
+#define MAX_PENDING_DEFAULT 0 /* the waiting room is on trial */
+#define MAX_PENDING_MAX 65536
 
 /* A piece of a variable's value. */
 struct word {
@@ -164,8 +167,8 @@ static bool read_listen(struct reading *reading, struct word word)
 	return true;
 }
 
-static bool read_choice(struct reading *reading, struct word word, const char *const *texts,
-			int *choice)
+static bool read_choice(struct reading *reading, struct word word,
+			const char *const *texts, int *choice)
 {
 	*choice = find_choice(word, texts);
 	return *choice >= 0 || is_wrong(reading, word, NULL);
@@ -229,6 +232,26 @@ static bool read_max_header(struct reading *reading, struct word word)
 	return true;
 }
 
+static bool read_max_pending(struct reading *reading, struct word word)
+{
+	struct word rest = word;
+	uint32_t number;
+	if (!take_number(&rest, &number) || rest.len || number < 1 ||
+	    number > MAX_PENDING_MAX)
+		return is_wrong(reading, word, NULL);
+	reading->policy->rule.max_pending = number;
+	return true;
+}
+
+static bool read_defer(struct reading *reading, struct word word)
+{
+	static const char *const texts[] = {"auto", "on", "off", NULL};
+	int choice;
+	bool ok = read_choice(reading, word, texts, &choice);
+	reading->policy->rule.defer = ok ? (enum tp_defer)choice : TP_DEFER_AUTO;
+	return ok;
+}
+
 static bool read_ipv6(struct reading *reading, struct word word)
 {
 	static const char *const texts[] = {"pseudo", "report", "keep", "reject", NULL};
@@ -249,7 +272,8 @@ static bool read_log(struct reading *reading, struct word word)
 		log->level = (enum tp_log_level)level;
 		return true;
 	}
-	if (word.len > strlen("file:/") && !memcmp(word.text, "file:/", strlen("file:/"))) {
+	if (word.len > strlen("file:/") &&
+	    !memcmp(word.text, "file:/", strlen("file:/"))) {
 		log->target = TP_LOG_FILE;
 		log->path.text = word.text + strlen("file:");
 		log->path.len = word.len - strlen("file:");
@@ -279,7 +303,10 @@ static const struct setting {
 	{"TRUEPEER_VERSIONS", read_versions, true, "1, 2 or both of them"},
 	{"TRUEPEER_TIMEOUT", read_timeout, false,
 	 "a time from 1ms to 60m, such as 3s or 500ms"},
-	{"TRUEPEER_MAX_HEADER", read_max_header, false, "a number of bytes from 16 to 65551"},
+	{"TRUEPEER_MAX_HEADER", read_max_header, false,
+	 "a number of bytes from 16 to 65551"},
+	{"TRUEPEER_MAX_PENDING", read_max_pending, false, "a number from 0 to 65536"},
+	{"TRUEPEER_DEFER", read_defer, false, "auto, on or off"},
 	{"TRUEPEER_IPV6", read_ipv6, false, "pseudo, report, keep or reject"},
 };
 
@@ -289,7 +316,8 @@ static const struct setting {
 static const char *value_of(const char *variable, const char *name)
 {
 	size_t len = strlen(name);
-	return !strncmp(variable, name, len) && variable[len] == '=' ? variable + len + 1 : NULL;
+	return !strncmp(variable, name, len) && variable[len] == '=' ? variable + len + 1
+								     : NULL;
 }
 
 static const char *find_value(const char *const *variables, const char *name)
@@ -318,7 +346,8 @@ static bool read_setting(struct reading *reading, const struct setting *setting,
 static size_t longest(const char *const *variables, const char *name)
 {
 	const char *value = find_value(variables, name);
-	/* Each word is one character and a separator at the least; "all" makes two prefixes. */
+	/* Each word is one character and a separator at the least; "all" makes two
+	 * prefixes. */
 	return value ? strlen(value) / 2 + 1 : 0;
 }
 
@@ -342,7 +371,9 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 		.state = TP_POLICY_BROKEN,
 		.rule = {.versions = {false, true, true},
 			 .timeout_ms = TIMEOUT_MS_DEFAULT,
-			 .max_header = MAX_HEADER_DEFAULT},
+			 .max_header = MAX_HEADER_DEFAULT,
+			 .max_pending = MAX_PENDING_DEFAULT,
+			 .defer = TP_DEFER_OFF},
 		.log = {.target = TP_LOG_STDERR, .level = TP_LOG_WARNING},
 	};
 	for (size_t i = 0; i < SETTINGS; i++) {

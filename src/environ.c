@@ -61,7 +61,8 @@ void tp_environ_capture(void)
 const char *const *tp_environ(void)
 {
 	tp_environ_capture();
-	const char *const *variables = atomic_load_explicit(&captured, memory_order_acquire);
+	const char *const *variables =
+		atomic_load_explicit(&captured, memory_order_acquire);
 	/* Without memory for a copy the environment itself has to do. */
 	return variables ? variables : (const char *const *)environ;
 }

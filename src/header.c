@@ -16,8 +16,9 @@ enum tp_verdict tp_header_parse(const uint8_t *buf, size_t len, size_t max,
 	if (!len)
 		return tp_header_more(header, 1);
 	if (begins(buf, len, TP_HEADER_V1_MARK, TP_HEADER_V1_MARK_SIZE))
-		return len < TP_HEADER_V1_MARK_SIZE ? tp_header_more(header, len + 1)
-						    : tp_header_v1_parse(buf, len, header);
+		return len < TP_HEADER_V1_MARK_SIZE
+			       ? tp_header_more(header, len + 1)
+			       : tp_header_v1_parse(buf, len, header);
 	if (begins(buf, len, TP_HEADER_V2_MARK, TP_HEADER_V2_MARK_SIZE))
 		return len < TP_HEADER_V2_MARK_SIZE
 			       ? tp_header_more(header, len + 1)

@@ -15,10 +15,10 @@
 
 #include "addr.h"
 
-#define TP_HEADER_V1_MAX 107	   /* section 2.1: with the CRLF */
-#define TP_HEADER_V2_MIN 16	   /* section 2.2: signature, two bytes, length */
+#define TP_HEADER_V1_MAX 107 /* section 2.1: with the CRLF */
+#define TP_HEADER_V2_MIN 16  /* section 2.2: signature, two bytes, length */
 #define TP_HEADER_V2_MAX (16 + 65535)
-#define TP_UNIX_PATHS (2 * 108)	   /* section 2.2: source and destination path */
+#define TP_UNIX_PATHS (2 * 108) /* section 2.2: source and destination path */
 
 enum tp_verdict {
 	TP_DONE, /* a complete, valid header */
@@ -40,19 +40,21 @@ enum tp_transport {
 };
 
 struct tp_header {
-	size_t length; /* DONE: bytes of the header; MORE: see tp_header_parse */
+	size_t length;	 /* DONE: bytes of the header; MORE: see tp_header_parse */
 	uint8_t version; /* 1 or 2 */
 	enum tp_command command;
 	enum tp_transport transport;
-	sa_family_t family;  /* AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC */
-	struct tp_addr src;  /* the client; AF_UNSPEC unless family is an internet one */
-	struct tp_addr dst;  /* where it connected to */
-	const uint8_t *unix_paths; /* AF_UNIX: TP_UNIX_PATHS bytes in the input, else NULL */
-	const uint8_t *tlvs; /* in the input, NULL when there are none or they are not read */
+	sa_family_t family; /* AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC */
+	struct tp_addr src; /* the client; AF_UNSPEC unless family is an internet one */
+	struct tp_addr dst; /* where it connected to */
+	const uint8_t
+		*unix_paths; /* AF_UNIX: TP_UNIX_PATHS bytes in the input, else NULL */
+	const uint8_t
+		*tlvs; /* in the input, NULL when there are none or they are not read */
 	size_t tlvs_length;
-	bool crc32c;	     /* a checksum was there, and right */
-	const char *reason;  /* BAD: what is wrong, static text */
-	size_t offset;	     /* BAD: the byte where */
+	bool crc32c;	    /* a checksum was there, and right */
+	const char *reason; /* BAD: what is wrong, static text */
+	size_t offset;	    /* BAD: the byte where */
 };
 
 /*
@@ -84,8 +86,10 @@ bool tp_header_names_client(const struct tp_header *header);
  */
 size_t tp_header_write(const struct tp_header *header, uint8_t *buf, size_t size);
 
-/* The two versions, each with the same contract; tp_header_parse picks by the first bytes. */
-enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len, struct tp_header *header);
+/* The two versions, each with the same contract; tp_header_parse picks by the first
+ * bytes. */
+enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len,
+				   struct tp_header *header);
 enum tp_verdict tp_header_v2_parse(const uint8_t *buf, size_t len, size_t max,
 				   struct tp_header *header);
 size_t tp_header_v1_write(const struct tp_header *header, uint8_t *buf, size_t size);

@@ -4,7 +4,8 @@
 
 #include "header.h"
 
-/* The length of the line with its CRLF, or 0 while none is there. A lone CR or LF ends nothing. */
+/* The length of the line with its CRLF, or 0 while none is there. A lone CR or LF ends
+ * nothing. */
 static size_t find_line(const uint8_t *buf, size_t len)
 {
 	size_t limit = len < TP_HEADER_V1_MAX ? len : TP_HEADER_V1_MAX;
@@ -14,12 +15,15 @@ static size_t find_line(const uint8_t *buf, size_t len)
 	return 0;
 }
 
-static enum tp_verdict unfinished(const uint8_t *buf, size_t len, struct tp_header *header)
+static enum tp_verdict unfinished(const uint8_t *buf, size_t len,
+				  struct tp_header *header)
 {
 	if (len >= TP_HEADER_V1_MAX)
-		return tp_header_bad(header, TP_HEADER_V1_MAX, "no CRLF within 107 bytes");
+		return tp_header_bad(header, TP_HEADER_V1_MAX,
+				     "no CRLF within 107 bytes");
 	size_t least = len + (buf[len - 1] == '\r' ? 1 : 2);
-	return tp_header_more(header, least < TP_HEADER_V1_MAX ? least : TP_HEADER_V1_MAX);
+	return tp_header_more(header,
+			      least < TP_HEADER_V1_MAX ? least : TP_HEADER_V1_MAX);
 }
 
 static bool parse_port(const char *text, size_t len, uint16_t *port)
@@ -59,7 +63,8 @@ static enum tp_verdict parse_addresses(struct fields *fields, struct tp_header *
 		start = fields->at;
 		const char *text = next_field(fields, &len);
 		if (!tp_addr_parse(text, len, header->family, addrs[i]))
-			return tp_header_bad(header, start, "not an address of its family");
+			return tp_header_bad(header, start,
+					     "not an address of its family");
 	}
 	for (int i = 0; i < 2; i++) {
 		start = fields->at;
@@ -72,7 +77,8 @@ static enum tp_verdict parse_addresses(struct fields *fields, struct tp_header *
 	return TP_DONE;
 }
 
-enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len, struct tp_header *header)
+enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len,
+				   struct tp_header *header)
 {
 	size_t line = find_line(buf, len);
 	if (!line)
@@ -123,7 +129,8 @@ static char *put_port(char *out, uint16_t port)
 
 size_t tp_header_v1_write(const struct tp_header *header, uint8_t *buf, size_t size)
 {
-	/* The longest line that tp_addr_format can make: two dotted tails and two ports. */
+	/* The longest line that tp_addr_format can make: two dotted tails and two ports.
+	 */
 	char line[TP_HEADER_V1_MARK_SIZE + 4 + 2 * TP_ADDR_TEXT + 2 * 6 + 2];
 	char *out = put_text(line, TP_HEADER_V1_MARK, TP_HEADER_V1_MARK_SIZE);
 	if (tp_header_names_client(header)) {

@@ -45,7 +45,8 @@ static void read_addresses(const uint8_t *block, struct tp_header *header)
 	header->dst.port = read16(block + 2 * size + 2);
 }
 
-/* The checksum is over the whole header with the four bytes of its value taken as zero. */
+/* The checksum is over the whole header with the four bytes of its value taken as zero.
+ */
 static bool checksum_holds(const uint8_t *buf, size_t length, const uint8_t *value)
 {
 	static const uint8_t zero[TP_TLV_CRC32C_SIZE];
@@ -74,7 +75,8 @@ static enum tp_verdict check_tlv(const uint8_t *buf, const struct tp_tlv *tlv,
 	return TP_DONE;
 }
 
-static enum tp_verdict check_tlvs(const uint8_t *buf, size_t start, struct tp_header *header)
+static enum tp_verdict check_tlvs(const uint8_t *buf, size_t start,
+				  struct tp_header *header)
 {
 	struct tp_tlv tlv;
 	size_t at = start;
@@ -106,7 +108,8 @@ enum tp_verdict tp_header_v2_parse(const uint8_t *buf, size_t len, size_t max,
 		return tp_header_bad(header, AT_COMMAND, "unknown command");
 	if (command == TP_PROXY && (family > 3 || transport > TP_TRANSPORT_DGRAM))
 		return tp_header_bad(header, AT_FAMILY, "unknown family or transport");
-	if (command == TP_PROXY && transport && length - AT_BLOCK < families[family].block)
+	if (command == TP_PROXY && transport &&
+	    length - AT_BLOCK < families[family].block)
 		return tp_header_bad(header, AT_LENGTH, "too short for its family");
 	if (length > max)
 		return tp_header_bad(header, AT_LENGTH, "longer than the limit");
@@ -195,7 +198,8 @@ static bool has_addresses(const struct tp_header *header)
 {
 	if (header->family == AF_UNIX)
 		return header->unix_paths;
-	return header->src.family == header->family && header->dst.family == header->family;
+	return header->src.family == header->family &&
+	       header->dst.family == header->family;
 }
 
 size_t tp_header_v2_write(const struct tp_header *header, uint8_t *buf, size_t size)
@@ -206,8 +210,9 @@ size_t tp_header_v2_write(const struct tp_header *header, uint8_t *buf, size_t s
 	if (addressed && !has_addresses(header))
 		return 0;
 	uint8_t command = header->command == TP_PROXY ? 0x21 : 0x20;
-	uint8_t nibbles =
-		header->command == TP_PROXY ? (uint8_t)(family << 4 | header->transport) : 0;
+	uint8_t nibbles = header->command == TP_PROXY
+				  ? (uint8_t)(family << 4 | header->transport)
+				  : 0;
 	put(&out, TP_HEADER_V2_MARK, TP_HEADER_V2_MARK_SIZE);
 	put(&out, &command, 1);
 	put(&out, &nibbles, 1);

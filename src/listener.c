@@ -2,32 +2,42 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "log.h"
+#include "admit.h"
+#include "clock.h"
 #include "peer.h"
 #include "policy.h"
+#include "ready.h"
 #include "real.h"
-#include "receive.h"
 #include "room.h"
+#include "sets.h"
+#include "sleep.h"
+#include "watch.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
+#define BLIND_PAUSE_MS 1000 /* between two waits of that kind */
+#define ROOMS 16
+#define TWINS_LOOKED_AT 4096 /* descriptors */
+#define MOMENT_MS 2
+#define BLIND_WAIT_MS                                                                    \
+	100 /* where nothing would wake the program for a parked connection */
+#define DEFERRED_BACKLOG 1024
 
-/* A connection on its way to the program. */
-struct connection {
-	int fd;
-	union tp_sockaddr sender; /* as the kernel reports it */
-	socklen_t sender_len;
-	struct tp_peer peer; /* what the header said; AF_UNSPEC: the sender itself */
-};
+/*
+ * What is to be done next; values above these are the new descriptor. BLIND: nothing
+ * would tell the program of the connection that was just parked. REFUSED: accept on the
+ * listener sleeps, and nobody was parked.
+ */
+enum { FAILED = -1, RETRY = -2, RETRY_BLIND = -3, REFUSED = -4, SLEEP = -5 };
 
-/* Gives the caller an address the way the kernel does: cut to the room, the full length told. */
+/* Gives the caller an address the way the kernel does: cut to the room, the full length
+ * told. */
 static int copy_out(const union tp_sockaddr *kernel, socklen_t kernel_len,
 		    struct sockaddr *addr, socklen_t *len)
 {
@@ -44,210 +54,8 @@ static int copy_out(const union tp_sockaddr *kernel, socklen_t kernel_len,
 	return 0;
 }
 
-/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. */
-static bool is_tcp(int fd)
-{
-	int protocol;
-	socklen_t size = sizeof protocol;
-	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) &&
-	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
-}
-
-static struct tp_addr local_address(int fd)
-{
-	union tp_sockaddr local = {0};
-	socklen_t len = sizeof local;
-	if (getsockname(fd, &local.any, &len))
-		local.any.sa_family = AF_UNSPEC;
-	return tp_addr_from_kernel(&local);
-}
-
-static void put_sender(struct tp_text *text, const struct connection *connection)
-{
-	struct tp_addr sender = tp_addr_unmap(tp_addr_from_kernel(&connection->sender));
-	tp_text_put_addr(text, &sender);
-}
-
-/* Always false, for `return refuse(...)`: the connection is not let in. */
-static bool refuse(const struct connection *connection, enum tp_log_level level,
-		   const char *reason, const struct tp_reception *reception)
-{
-	if (!tp_log_wants(level))
-		return false;
-	struct tp_text text = {0};
-	struct tp_addr local = tp_addr_unmap(local_address(connection->fd));
-	tp_text_put(&text, "refused ");
-	put_sender(&text, connection);
-	tp_text_put(&text, " on ");
-	tp_text_put_addr(&text, &local);
-	tp_text_put(&text, ": ");
-	tp_text_put(&text, reason);
-	if (reception && reception->sample_len) {
-		tp_text_put(&text, "; it begins ");
-		tp_text_put_quoted(&text, reception->sample, reception->sample_len);
-	}
-	tp_log(level, &text);
-	return false;
-}
-
-static void tell_client(const struct connection *connection)
-{
-	if (!tp_log_wants(TP_LOG_INFO))
-		return;
-	struct tp_text text = {0};
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " by way of ");
-	put_sender(&text, connection);
-	tp_log(TP_LOG_INFO, &text);
-}
-
-/* Once for each pair, as long as not too many others come between. */
-static void tell_pseudo(const struct connection *connection)
-{
-	static _Atomic uint32_t told[1024];
-	struct tp_text text = {0};
-	struct tp_addr pseudo = tp_peer_pseudo(&connection->peer.client);
-	uint32_t number;
-	memcpy(&number, pseudo.ip, sizeof number);
-	if (atomic_exchange(&told[ntohl(number) % 1024], number) == number)
-		return;
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " is reported as ");
-	tp_text_put_addr(&text, &pseudo);
-	tp_text_put(&text, ", as the listener is IPv4 only; let it listen on [::]");
-	tp_log(TP_LOG_WARNING, &text);
-}
-
-static bool keep_peer(const struct connection *connection)
-{
-	return tp_peer_put(connection->fd, &connection->peer) ||
-	       refuse(connection, TP_LOG_ERROR, "no place to keep the client's address", NULL);
-}
-
-/* Its own address is reported; the record says that there is no header to be read any more. */
-static bool admit_sender(struct connection *connection)
-{
-	connection->peer = (struct tp_peer){0};
-	return keep_peer(connection);
-}
-
-static bool admit_client(const struct tp_rule *rule, struct connection *connection,
-			 const struct tp_header *header)
-{
-	struct tp_peer *peer = &connection->peer;
-	peer->client = tp_addr_unmap(header->src);
-	peer->destination = tp_addr_unmap(header->dst);
-	bool foreign = peer->client.family == AF_INET6 &&
-		       connection->sender.any.sa_family == AF_INET;
-	if (foreign && rule->ipv6 == TP_IPV6_REJECT)
-		return refuse(connection, TP_LOG_WARNING, "IPv6 client on an IPv4 listener", NULL);
-	if (foreign && rule->ipv6 == TP_IPV6_KEEP)
-		return admit_sender(connection);
-	if (foreign && rule->ipv6 == TP_IPV6_REPORT)
-		peer->report = TP_PEER_IPV6;
-	if (foreign && rule->ipv6 == TP_IPV6_PSEUDO)
-		tell_pseudo(connection);
-	tell_client(connection);
-	return keep_peer(connection);
-}
-
-static bool admit_header(const struct tp_rule *rule, struct connection *connection,
-			 const struct tp_header *header)
-{
-	if (!rule->versions[header->version])
-		return refuse(connection, TP_LOG_WARNING,
-			      header->version == 1 ? "version 1 is not allowed"
-						   : "version 2 is not allowed",
-			      NULL);
-	return tp_header_names_client(header) ? admit_client(rule, connection, header)
-					      : admit_sender(connection);
-}
-
-static bool admit_without_header(const struct tp_rule *rule, struct connection *connection,
-				 enum tp_log_level level, const char *reason,
-				 const struct tp_reception *reception)
-{
-	return rule->header_optional ? admit_sender(connection)
-				     : refuse(connection, level, reason, reception);
-}
-
-static bool read_header(const struct tp_rule *rule, struct connection *connection)
-{
-	struct tp_reception reception;
-	enum tp_received received = tp_receive(connection->fd, rule->max_header, &reception);
-	if (received == TP_RECEIVED_HEADER)
-		return admit_header(rule, connection, &reception.header);
-	if (!is_tcp(connection->fd))
-		return true;
-	if (received == TP_RECEIVED_MORE)
-		received = tp_room_wait(connection->fd, rule->max_header, rule->timeout_ms,
-					&reception);
-	switch (received) {
-	case TP_RECEIVED_HEADER:
-		return admit_header(rule, connection, &reception.header);
-	case TP_RECEIVED_NONE:
-		return admit_without_header(rule, connection, TP_LOG_WARNING,
-					    "no PROXY header", &reception);
-	case TP_RECEIVED_MORE:
-		if (!reception.seen)
-			return admit_without_header(rule, connection, TP_LOG_WARNING,
-						    "no PROXY header in time", NULL);
-		return refuse(connection, TP_LOG_WARNING, "no complete header in time",
-			      &reception);
-	case TP_RECEIVED_END:
-		if (!reception.seen)
-			return admit_without_header(rule, connection, TP_LOG_INFO,
-						    "closed before a header", NULL);
-		return refuse(connection, TP_LOG_WARNING, "closed within the header", &reception);
-	case TP_RECEIVED_BAD:
-		return refuse(connection, TP_LOG_WARNING, reception.reason, &reception);
-	case TP_RECEIVED_FAILED:
-		break;
-	}
-	return refuse(connection, TP_LOG_ERROR, "the header could not be read", &reception);
-}
-
-/* Whether the program may have the connection. */
-static bool admit(const struct tp_policy *policy, struct connection *connection)
-{
-	const struct tp_rule *rule = &policy->rule;
-	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
-	if (sender.family == AF_UNSPEC)
-		return true;
-	if (policy->state == TP_POLICY_BROKEN)
-		return !is_tcp(connection->fd) ||
-		       refuse(connection, TP_LOG_WARNING, "the settings are wrong", NULL);
-	bool trusted = tp_rule_trusts(rule, &sender);
-	if (!trusted && !rule->reject_untrusted)
-		return true;
-	if (rule->listen_count) {
-		struct tp_addr local = local_address(connection->fd);
-		if (!tp_rule_listens(rule, &local))
-			return true;
-	}
-	if (trusted)
-		return read_header(rule, connection);
-	return !is_tcp(connection->fd) ||
-	       refuse(connection, TP_LOG_WARNING, "not from a trusted source", NULL);
-}
-
-static void reset(int fd)
-{
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-	close(fd);
-}
-
-/* The kernel's accept: the same function that the program called. */
-static int take(const struct tp_accept *call, struct sockaddr *addr, socklen_t *len)
-{
-	return call->four ? tp_real()->accept4(call->fd, addr, len, call->flags)
-			  : tp_real()->accept(call->fd, addr, len);
-}
-
-static int hand_over(const struct connection *connection, const struct tp_accept *call)
+static int copy_client(const struct tp_connection *connection,
+		       const struct tp_accept *call)
 {
 	union tp_sockaddr client;
 	socklen_t len;
@@ -261,50 +69,339 @@ static int hand_over(const struct connection *connection, const struct tp_accept
 	return copy_out(&client, len, call->addr, call->len);
 }
 
-/* One connection: its descriptor, -1 with errno, or -1 with errno 0 for one that was refused. */
-static int accept_one(const struct tp_policy *policy, const struct tp_accept *call)
+static int hand_over(const struct tp_connection *connection, const struct tp_accept *call)
 {
-	struct connection connection = {.sender_len = sizeof connection.sender};
-	int cancel_state, saved = errno;
-	int fd = take(call, &connection.sender.any, &connection.sender_len);
-	if (fd < 0)
-		return -1;
-	connection.fd = fd;
+	if (!copy_client(connection, call))
+		return connection->fd;
+	int saved = errno;
+	tp_real()->close(connection->fd);
+	errno = saved;
+	return FAILED;
+}
+
+/* The kernel's accept: the same function that the program called. */
+static int take(const struct tp_accept *call, struct sockaddr *addr, socklen_t *len)
+{
+	return call->four ? tp_real()->accept4(call->fd, addr, len, call->flags)
+			  : tp_real()->accept(call->fd, addr, len);
+}
+
+/* A parked descriptor has other flags than this call asks for. */
+static void set_flags(int fd, int wanted)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int changed = wanted & SOCK_NONBLOCK ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+	if (changed != flags)
+		fcntl(fd, F_SETFL, changed);
+	fcntl(fd, F_SETFD, wanted & SOCK_CLOEXEC ? FD_CLOEXEC : 0);
+}
+
+/* One that poll or select took with the kernel's own flags; nothing to do for accept. */
+static int accept_ready(const struct tp_accept *call)
+{
+	struct tp_connection connection;
+	if (!tp_ready_take(call->fd, &connection))
+		return RETRY;
+	if (call->four && call->flags)
+		set_flags(connection.fd, call->flags);
+	return hand_over(&connection, call);
+}
+
+static int accept_parked(const struct tp_policy *policy, const struct tp_accept *call)
+{
+	struct tp_connection connection;
+	if (tp_room_is_copy())
+		tp_room_forked();
+	if (!tp_room_take(policy, call->fd, &connection))
+		return RETRY;
+	set_flags(connection.fd, call->four ? call->flags : 0);
+	return hand_over(&connection, call);
+}
+
+/* Parks it, or refuses it where there is no place. */
+static enum tp_parked park(const struct tp_policy *policy, int listener,
+			   const struct tp_connection *connection)
+{
+	bool search = !tp_watch_has(listener, TP_POLLED) &&
+		      !tp_watch_has(listener, TP_SEARCHED);
+	enum tp_parked parked = tp_room_park(policy, listener, connection, search);
+	if (parked == TP_PARKED && search)
+		tp_watch_add(listener, TP_SEARCHED);
+	if (parked == TP_PARKED_NOT) {
+		tp_admit_refuse(connection, "no place to wait for its header");
+		tp_admit_reset(connection->fd);
+	}
+	return parked;
+}
+
+/*
+ * Nothing that we know of tells the program of the connection: give it a moment here, but
+ * not one after the other.
+ */
+static void wait_a_moment(int listener)
+{
+	static _Atomic int64_t last_ms;
+	int rooms[ROOMS];
+	struct pollfd fds[ROOMS];
+	int64_t now = tp_clock_ms(), before = atomic_load(&last_ms);
+	if (now < before + BLIND_PAUSE_MS ||
+	    !atomic_compare_exchange_strong(&last_ms, &before, now + BLIND_WAIT_MS))
+		return;
+	size_t n = tp_room_descriptors(listener, rooms, ROOMS);
+	for (size_t i = 0; i < n; i++)
+		fds[i] = (struct pollfd){.fd = rooms[i], .events = POLLIN};
+	tp_real()->poll(fds, n, BLIND_WAIT_MS);
+}
+
+/*
+ * A connection came and is not to be handed over. A program that was woken for it must
+ * not sleep now; one that waits nowhere but in accept must.
+ */
+static int after_nothing(const struct tp_policy *policy, int listener,
+			 enum tp_parked parked)
+{
+	if (!policy->rule.max_pending)
+		return RETRY;
+	if (tp_watch_has(listener, TP_NONBLOCKING) || !tp_sleep_is_blocking(listener)) {
+		bool unseen = parked == TP_PARKED && !tp_watch_has(listener, TP_POLLED);
+		return unseen ? RETRY_BLIND : RETRY;
+	}
+	if (parked == TP_PARKED_NOT)
+		return REFUSED;
+	tp_sleep_emulate(listener);
+	return SLEEP;
+}
+
+/*
+ * A listener that the program waits for in poll or select and accepts from: if accept may
+ * sleep there, poll and select have to be sure before they report it.
+ */
+static void learn_manners(int listener)
+{
+	if (!tp_watch_has(listener, TP_POLLED) || tp_watch_has(listener, TP_CAREFUL) ||
+	    tp_watch_has(listener, TP_NONBLOCKING))
+		return;
+	tp_watch_add(listener,
+		     tp_sleep_is_blocking(listener) ? TP_CAREFUL : TP_NONBLOCKING);
+}
+
+static bool is_deferred(int listener)
+{
+	int seconds = 0;
+	socklen_t size = sizeof seconds;
+	return !getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) &&
+	       seconds;
+}
+
+/*
+ * A header that was sent right behind the connection is here in a moment, which is
+ * cheaper to wait for than a room to make. Only for the first: a crowd of silent ones is
+ * parked. One that was deferred has had its time already.
+ */
+static enum tp_admission await_header(const struct tp_policy *policy, int listener,
+				      struct tp_connection *connection)
+{
+	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
+	if (tp_room_any() || connection->seen)
+		return TP_WAITING;
+	int n = tp_real()->poll(&fd, 1, MOMENT_MS);
+	struct tp_news news = {
+		.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR),
+		.expired = n == 0 && is_deferred(listener),
+	};
+	return n == 1 || news.expired ? tp_admit_again(policy, connection, news)
+				      : TP_WAITING;
+}
+
+/* A descriptor the kernel has just handed out; the caller has disabled cancellation. */
+static int accept_taken(const struct tp_policy *policy, const struct tp_accept *call,
+			struct tp_connection *connection)
+{
+	enum tp_admission admission = tp_admit(policy, connection);
+	if (connection->in_scope && policy->rule.max_pending) {
+		tp_watch_expect_inherited(false);
+		tp_watch_add(call->fd, TP_LISTENS);
+		learn_manners(call->fd);
+	}
+	if (admission == TP_WAITING)
+		admission = await_header(policy, call->fd, connection);
+	switch (admission) {
+	case TP_ADMITTED:
+		return hand_over(connection, call);
+	case TP_WAITING:
+		return after_nothing(policy, call->fd,
+				     park(policy, call->fd, connection));
+	case TP_REFUSED:
+		tp_admit_reset(connection->fd);
+		break;
+	}
+	return after_nothing(policy, call->fd, TP_PARKED_NOT);
+}
+
+static int accept_new(const struct tp_policy *policy, const struct tp_accept *call)
+{
+	struct tp_connection connection = {.sender_len = sizeof connection.sender};
+	int cancel_state, result;
+	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
+	if (connection.fd < 0)
+		return errno == EAGAIN && policy->rule.max_pending &&
+				       tp_sleep_is_due(call->fd)
+			       ? SLEEP
+			       : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	if (!admit(policy, &connection)) {
-		reset(fd);
-		fd = -1;
-		saved = 0;
-	} else if (hand_over(&connection, call)) {
-		saved = errno;
-		close(fd);
-		fd = -1;
-	}
+	result = accept_taken(policy, call, &connection);
 	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved;
-	return fd;
+	return result;
+}
+
+/* Connections that were taken ahead or whose header was late, then the kernel's queue. */
+static int accept_next(const struct tp_policy *policy, const struct tp_accept *call)
+{
+	int result = RETRY, cancel_state;
+	if (tp_ready_any() || tp_room_any()) {
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+		if (tp_ready_any())
+			result = accept_ready(call);
+		if (result == RETRY && tp_room_any())
+			result = accept_parked(policy, call);
+		pthread_setcancelstate(cancel_state, NULL);
+	}
+	return result == RETRY ? accept_new(policy, call) : result;
+}
+
+/* Sleeps in accept, where the program means to: one that was woken is told it was for
+ * nothing. */
+static bool sleep_here(const struct tp_accept *call, int why, bool woken,
+		       int64_t *deadline_ns)
+{
+	if (woken) {
+		errno = EAGAIN;
+		return false;
+	}
+	if (why == REFUSED)
+		return true; /* the kernel's accept sleeps as well */
+	if (!*deadline_ns)
+		*deadline_ns = tp_sleep_deadline(call->fd);
+	return tp_sleep(call->fd, *deadline_ns);
 }
 
 int tp_listener_accept(const struct tp_accept *call)
 {
 	const struct tp_policy *policy = tp_policy_get();
+	int64_t deadline_ns = 0;
+	int result, saved = errno;
+	bool woken = tp_sleep_was_woken(), blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
-	int fd, saved = errno;
-	do {
+	while ((result = accept_next(policy, call)) < FAILED) {
+		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns))
+			return FAILED;
+		if (result == RETRY_BLIND && !blind) {
+			wait_a_moment(call->fd);
+			blind = true;
+		}
+	}
+	if (result >= 0)
 		errno = saved;
-		fd = accept_one(policy, call);
-	} while (fd < 0 && !errno);
-	return fd;
+	return result;
+}
+
+static bool keep(int listener, const struct tp_connection *connection)
+{
+	if (tp_ready_keep(listener, connection))
+		return true;
+	tp_admit_refuse(connection, "no place to keep it");
+	tp_admit_reset(connection->fd);
+	return false;
+}
+
+static bool has_arrived(int listener)
+{
+	struct pollfd fd = {.fd = listener, .events = POLLIN};
+	return tp_real()->poll(&fd, 1, 0) == 1;
+}
+
+/* Takes connections off the kernel's queue until there is one for the program. */
+static bool take_ahead(const struct tp_policy *policy, int listener)
+{
+	tp_sleep_emulate(listener); /* others may be faster */
+	do {
+		struct tp_connection connection = {.sender_len =
+							   sizeof connection.sender};
+		int fd = tp_real()->accept(listener, &connection.sender.any,
+					   &connection.sender_len);
+		if (fd < 0)
+			return errno != EAGAIN; /* the program shall see it */
+		connection.fd = fd;
+		switch (tp_admit(policy, &connection)) {
+		case TP_ADMITTED:
+			return keep(listener, &connection);
+		case TP_WAITING:
+			park(policy, listener, &connection);
+			break;
+		case TP_REFUSED:
+			tp_admit_reset(fd);
+			break;
+		}
+	} while (has_arrived(listener));
+	return false;
+}
+
+static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
+{
+	struct tp_connection connection;
+	if (tp_ready_any() && tp_ready_has(listener))
+		return true;
+	if (tp_room_any() && tp_room_take(policy, listener, &connection))
+		return keep(listener, &connection);
+	if (!arrived || !tp_watch_has(listener, TP_CAREFUL))
+		return arrived;
+	return take_ahead(policy, listener);
+}
+
+bool tp_listener_prepare(int listener, bool arrived)
+{
+	int cancel_state, saved = errno;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	if (tp_room_is_copy())
+		tp_room_forked();
+	bool ready = prepare(tp_policy_get(), listener, arrived);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved;
+	return ready;
+}
+
+/*
+ * Deferred connections stay out of the way until their first bytes are there. They sit
+ * in the backlog meanwhile, which has to hold them.
+ */
+static int defer(const struct tp_rule *rule, int fd, int backlog)
+{
+	int seconds = (int)(rule->timeout_ms + 999) / 1000;
+	if (!tp_rule_defers(rule) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds))
+		return backlog;
+	return backlog < DEFERRED_BACKLOG ? DEFERRED_BACKLOG : backlog;
 }
 
 int tp_listener_listen(int fd, int backlog)
 {
 	int saved = errno;
-	if (is_tcp(fd) && tp_policy_get()->state == TP_POLICY_BROKEN) {
+	const struct tp_policy *policy = tp_admit_is_tcp(fd) ? tp_policy_get() : NULL;
+	errno = saved;
+	if (!policy || policy->state == TP_POLICY_OFF)
+		return tp_real()->listen(fd, backlog);
+	if (policy->state == TP_POLICY_BROKEN) {
 		errno = EINVAL;
 		return -1;
+	}
+	struct tp_addr bound = tp_admit_local(fd);
+	if (tp_rule_listens_on(&policy->rule, &bound)) {
+		backlog = defer(&policy->rule, fd, backlog);
+		tp_watch_forget(fd);
+		if (policy->rule.max_pending)
+			tp_watch_add(fd, TP_LISTENS);
 	}
 	errno = saved;
 	return tp_real()->listen(fd, backlog);
@@ -319,6 +416,53 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 		return tp_real()->getpeername(fd, addr, len);
 	if (tp_real()->getpeername(fd, &kernel.any, &kernel_len))
 		return -1;
-	kernel_len = tp_peer_to_kernel(&peer, kernel.any.sa_family, len ? *len : 0, &kernel);
+	kernel_len =
+		tp_peer_to_kernel(&peer, kernel.any.sa_family, len ? *len : 0, &kernel);
 	return copy_out(&kernel, kernel_len, addr, len);
+}
+
+int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	int result = tp_real()->epoll_ctl(epfd, op, fd, event);
+	if (result ||
+	    !(op == EPOLL_CTL_ADD ? tp_watch_learn(fd) : tp_watch_has(fd, TP_LISTENS)))
+		return result;
+	int saved = errno;
+	tp_sets_note(epfd, op, fd, event);
+	if (tp_room_any())
+		tp_room_mirror(fd, epfd, op, event);
+	errno = saved;
+	return result;
+}
+
+/* Whether the program has the same listener under another descriptor, too. */
+static bool has_twin(int listener)
+{
+	uint64_t key = tp_socket_key(listener);
+	for (int fd = 0; fd < TWINS_LOOKED_AT; fd++)
+		if (fd != listener && tp_socket_key(fd) == key)
+			return true;
+	return false;
+}
+
+static void close_listener(int fd)
+{
+	if (tp_room_is_copy())
+		tp_room_forked();
+	if (tp_room_is_borrowed())
+		return;
+	if (tp_room_any() && !has_twin(fd))
+		tp_room_close(fd);
+	tp_sets_forget(fd);
+	tp_watch_forget(fd);
+}
+
+int tp_listener_close(int fd)
+{
+	if (tp_watch_has(fd, TP_LISTENS)) {
+		int saved = errno;
+		close_listener(fd);
+		errno = saved;
+	}
+	return tp_real()->close(fd);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What accept does: take a connection, judge its sender, read the header, hand it over. */
+/* What accept does: take a connection, have it judged, park it or hand it over. */
 #ifndef TP_LISTENER_H
 #define TP_LISTENER_H
 
 #include <stdbool.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 /* A call of accept or accept4, as the program made it. */
@@ -17,15 +18,27 @@ struct tp_accept {
 
 /*
  * accept(2) with the client in the out-parameters. The program sees only connections
- * that the policy lets in; others are reset and the next one is taken. Result, errno,
- * out-parameters and cancellation as the kernel's.
+ * that the policy lets in; others are reset, those with an incomplete header parked, and
+ * the next one is taken. Result, errno, out-parameters and cancellation as the kernel's.
  */
 int tp_listener_accept(const struct tp_accept *call);
+
+/*
+ * Before poll or select reports a listener on which accept may sleep: whether accept has
+ * a connection to hand out. `arrived`: the kernel says that there is one in its queue.
+ */
+bool tp_listener_prepare(int fd, bool arrived);
 
 /* listen(2); EINVAL on a TCP socket when there is a mistake in the settings. */
 int tp_listener_listen(int fd, int backlog);
 
 /* getpeername(2) with the client; fails as the kernel's does. */
 int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
+
+/* epoll_ctl(2); what is done with a listener is done with its rooms. */
+int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+
+/* close(2); what waits for a listener goes with it. */
+int tp_listener_close(int fd);
 
 #endif

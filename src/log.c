@@ -15,10 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BURST 20	/* lines at once */
+#include "real.h"
+
+#define BURST 20	    /* lines at once */
 #define HIGH_DESCRIPTOR 200 /* our descriptors stay out of the way of the program's */
 
-/* Which file a descriptor stands for, to notice when the program has reused its number. */
+/* Which file a descriptor stands for, to notice when the program has reused its number.
+ */
 struct identity {
 	dev_t device;
 	ino_t inode;
@@ -60,7 +63,7 @@ static int open_syslog(void)
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address)) {
-		close(fd);
+		tp_real()->close(fd);
 		fd = -1;
 	}
 	return fd;
@@ -72,12 +75,13 @@ static bool open_target(void)
 	int low = log_state.target == TP_LOG_SYSLOG
 			  ? open_syslog()
 			  : open(log_state.path,
-				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+				 0640);
 	if (low < 0)
 		return false;
 	int fd = fcntl(low, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
 	if (fd >= 0)
-		close(low);
+		tp_real()->close(low);
 	else
 		fd = low;
 	identify(fd, &log_state.opened);
@@ -101,7 +105,8 @@ void tp_log_open(const struct tp_log_settings *settings)
 		log_state.target = TP_LOG_STDERR;
 		tp_text_put(&text, "TRUEPEER_LOG: cannot open ");
 		if (settings->target == TP_LOG_FILE)
-			tp_text_put_quoted(&text, settings->path.text, settings->path.len);
+			tp_text_put_quoted(&text, settings->path.text,
+					   settings->path.len);
 		else
 			tp_text_put(&text, "/dev/log");
 		tp_text_put(&text, "; logging to standard error");
@@ -151,7 +156,8 @@ static int descriptor(enum tp_log_target target)
 	return open_target() ? atomic_load(&log_state.fd) : -1;
 }
 
-static void put_prefix(struct tp_text *line, enum tp_log_target target, enum tp_log_level level)
+static void put_prefix(struct tp_text *line, enum tp_log_target target,
+		       enum tp_log_level level)
 {
 	static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO};
 	if (target == TP_LOG_SYSLOG) {
@@ -173,7 +179,7 @@ static void put_prefix(struct tp_text *line, enum tp_log_target target, enum tp_
 static bool takes_a_line(int fd)
 {
 	struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
-	return poll(&pollfd, 1, 0) == 1 && pollfd.revents == POLLOUT;
+	return tp_real()->poll(&pollfd, 1, 0) == 1 && pollfd.revents == POLLOUT;
 }
 
 static void write_line(enum tp_log_target target, enum tp_log_level level,

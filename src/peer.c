@@ -15,7 +15,8 @@
 
 static bool put_in_slot(int fd, const struct tp_peer_record *record)
 {
-	if (!setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes, TP_PEER_RECORD_SIZE))
+	if (!setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes,
+			TP_PEER_RECORD_SIZE))
 		return true;
 	return tp_peer_record_is_short(record) &&
 	       !setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes,
@@ -36,17 +37,19 @@ bool tp_peer_get(int fd, struct tp_peer *peer)
 	int saved = errno;
 	struct tp_peer_record record = {{0}};
 	socklen_t size = sizeof record.bytes;
-	bool found = (!getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record.bytes, &size) &&
-		      tp_peer_record_unpack(&record, size, peer)) ||
-		     (tp_peer_table_get(fd, &record) &&
-		      tp_peer_record_unpack(&record, sizeof record.bytes, peer));
+	bool found =
+		(!getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record.bytes, &size) &&
+		 tp_peer_record_unpack(&record, size, peer)) ||
+		(tp_peer_table_get(fd, &record) &&
+		 tp_peer_record_unpack(&record, sizeof record.bytes, peer));
 	errno = saved;
 	return found;
 }
 
 struct tp_addr tp_peer_pseudo(const struct tp_addr *ipv6)
 {
-	/* FNV-1a, folded to the 28 bits behind 240.0.0.0/4; 255.255.255.255 is broadcast. */
+	/* FNV-1a, folded to the 28 bits behind 240.0.0.0/4; 255.255.255.255 is broadcast.
+	 */
 	uint32_t hash = 2166136261u;
 	for (size_t i = 0; i < sizeof ipv6->ip; i++)
 		hash = (hash ^ ipv6->ip[i]) * 16777619u;

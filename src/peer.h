@@ -18,12 +18,13 @@
 
 /* How a client is reported where its family is not the socket's. */
 enum tp_peer_report {
-	TP_PEER_PLAIN,	/* an IPv6 client on an AF_INET socket as a pseudo address */
-	TP_PEER_IPV6,	/* as AF_INET6 where the caller's buffer holds it */
+	TP_PEER_PLAIN, /* an IPv6 client on an AF_INET socket as a pseudo address */
+	TP_PEER_IPV6,  /* as AF_INET6 where the caller's buffer holds it */
 };
 
 struct tp_peer {
-	struct tp_addr client; /* AF_UNSPEC: header read, the sender's own address stays */
+	struct tp_addr
+		client; /* AF_UNSPEC: header read, the sender's own address stays */
 	struct tp_addr destination; /* AF_UNSPEC when not known */
 	enum tp_peer_report report;
 };

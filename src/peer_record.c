@@ -6,8 +6,15 @@
 /* Seven random bytes and the layout's version. */
 static const uint8_t tag[8] = {0xd3, 0x7e, 0x91, 0x5a, 0xc4, 0x2b, 0xe8, 0x01};
 
-enum { AT_FAMILY = 8, AT_REPORT = 9, AT_PORT = 10, AT_ADDRESS = 12, AT_TARGET = 16,
-       AT_TARGET_PORT = 28, AT_END = 30 };
+enum {
+	AT_FAMILY = 8,
+	AT_REPORT = 9,
+	AT_PORT = 10,
+	AT_ADDRESS = 12,
+	AT_TARGET = 16,
+	AT_TARGET_PORT = 28,
+	AT_END = 30
+};
 
 static void write16(uint8_t *at, uint16_t value)
 {
@@ -45,7 +52,8 @@ bool tp_peer_record_is_short(const struct tp_peer_record *record)
 static void unpack_destination(const uint8_t *bytes, struct tp_peer *peer)
 {
 	static const uint8_t unknown[TP_PEER_RECORD_SIZE - AT_TARGET];
-	if (peer->client.family != AF_INET || !memcmp(bytes + AT_TARGET, unknown, sizeof unknown))
+	if (peer->client.family != AF_INET ||
+	    !memcmp(bytes + AT_TARGET, unknown, sizeof unknown))
 		return;
 	peer->destination.family = AF_INET;
 	peer->destination.port = read16(bytes + AT_TARGET_PORT);
@@ -58,10 +66,12 @@ bool tp_peer_record_unpack(const struct tp_peer_record *record, size_t size,
 	const uint8_t *bytes = record->bytes;
 	uint8_t family = bytes[AT_FAMILY];
 	bool whole = size == TP_PEER_RECORD_SIZE;
-	if (!(whole || (size == TP_PEER_RECORD_SHORT && tp_peer_record_is_short(record))) ||
+	if (!(whole ||
+	      (size == TP_PEER_RECORD_SHORT && tp_peer_record_is_short(record))) ||
 	    memcmp(bytes, tag, sizeof tag))
 		return false;
-	if ((family != 0 && family != 4 && family != 6) || bytes[AT_REPORT] > TP_PEER_IPV6)
+	if ((family != 0 && family != 4 && family != 6) ||
+	    bytes[AT_REPORT] > TP_PEER_IPV6)
 		return false;
 	*peer = (struct tp_peer){.report = (enum tp_peer_report)bytes[AT_REPORT]};
 	if (!family)

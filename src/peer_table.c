@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PROBES 256		/* slots looked at for one cookie */
-#define FIRST_SWEEP 4096	/* entries that make the first sweep worth it */
-#define DESCRIPTORS_MAX 524288	/* more than this many table sockets are not kept */
+#define PROBES 256	       /* slots looked at for one cookie */
+#define FIRST_SWEEP 4096       /* entries that make the first sweep worth it */
+#define DESCRIPTORS_MAX 524288 /* more than this many table sockets are not kept */
 #define WORDS (TP_PEER_RECORD_SIZE / sizeof(uint64_t))
 
 /* Cookies start at 1 and count up; these are none. */
@@ -33,7 +33,7 @@ static atomic_size_t count;
 static atomic_size_t sweep_at = FIRST_SWEEP;
 static _Atomic uint32_t sweeps = 1;
 static _Atomic pid_t sweeper; /* the process that is sweeping, 0: none */
-static atomic_int highest;    /* descriptor that was put; RLIMIT_NOFILE may sink below it */
+static atomic_int highest; /* descriptor that was put; RLIMIT_NOFILE may sink below it */
 
 static bool read_cookie(int fd, uint64_t *cookie)
 {
@@ -49,7 +49,8 @@ static size_t descriptor_limit(void)
 	return (size_t)limit.rlim_cur;
 }
 
-/* Reserves address space for twice the descriptors there can be; pages come as they are used. */
+/* Reserves address space for twice the descriptors there can be; pages come as they are
+ * used. */
 static struct table *make_table(void)
 {
 	size_t slots = 4 * FIRST_SWEEP;
@@ -68,7 +69,8 @@ static struct table *make_table(void)
 	return first;
 }
 
-/* Sixteen cookies in a row, which the kernel gives out one after the other, share a page. */
+/* Sixteen cookies in a row, which the kernel gives out one after the other, share a page.
+ */
 static struct entry *slot(struct table *table, uint64_t cookie, size_t probe)
 {
 	uint64_t block = ((cookie >> 4) * 0x9e3779b97f4a7c15u) >> 24;
@@ -80,7 +82,8 @@ static struct entry *find(struct table *table, uint64_t cookie)
 {
 	for (size_t probe = 0; probe < PROBES; probe++) {
 		struct entry *entry = slot(table, cookie, probe);
-		uint64_t there = atomic_load_explicit(&entry->cookie, memory_order_acquire);
+		uint64_t there =
+			atomic_load_explicit(&entry->cookie, memory_order_acquire);
 		if (there == cookie)
 			return entry;
 		if (there == EMPTY)
@@ -94,7 +97,8 @@ static struct entry *claim(struct table *table, uint64_t cookie)
 {
 	for (size_t probe = 0; probe < PROBES; probe++) {
 		struct entry *entry = slot(table, cookie, probe);
-		uint64_t there = atomic_load_explicit(&entry->cookie, memory_order_relaxed);
+		uint64_t there =
+			atomic_load_explicit(&entry->cookie, memory_order_relaxed);
 		if ((there == EMPTY || there == REMOVED) &&
 		    atomic_compare_exchange_strong(&entry->cookie, &there, FILLING))
 			return entry;
@@ -131,7 +135,8 @@ static void remove_unseen(struct table *table, uint32_t sweep)
 	}
 }
 
-/* One thread sweeps, the others go on without; a sweep that a fork cut off is taken over. */
+/* One thread sweeps, the others go on without; a sweep that a fork cut off is taken over.
+ */
 static void sweep_if_due(struct table *table)
 {
 	pid_t self = getpid(), busy = 0;
@@ -178,7 +183,8 @@ bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
 bool tp_peer_table_get(int fd, struct tp_peer_record *record)
 {
 	uint64_t cookie, words[WORDS];
-	if (!atomic_load_explicit(&count, memory_order_relaxed) || !read_cookie(fd, &cookie))
+	if (!atomic_load_explicit(&count, memory_order_relaxed) ||
+	    !read_cookie(fd, &cookie))
 		return false;
 	struct entry *entry = find(atomic_load(&shared_table), cookie);
 	if (!entry)

@@ -13,10 +13,12 @@
 
 #include "peer_record.h"
 
-/* Keeps the record for the socket. False when the socket has no cookie or memory is out. */
+/* Keeps the record for the socket. False when the socket has no cookie or memory is out.
+ */
 bool tp_peer_table_put(int fd, const struct tp_peer_record *record);
 
-/* False when the table holds nothing for this socket; no system call while it is empty. */
+/* False when the table holds nothing for this socket; no system call while it is empty.
+ */
 bool tp_peer_table_get(int fd, struct tp_peer_record *record);
 
 /* Entries held now. For tests. */

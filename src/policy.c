@@ -50,8 +50,8 @@ static void warn_of_unknown(const char *const *variables)
 	for (; *variables; variables++)
 		if (!strncmp(*variables, TP_ENVIRON_PREFIX, strlen(TP_ENVIRON_PREFIX)) &&
 		    !tp_config_knows(*variables))
-			warn("there is no variable ", *variables, strcspn(*variables, "="),
-			     "; it is ignored");
+			warn("there is no variable ", *variables,
+			     strcspn(*variables, "="), "; it is ignored");
 }
 
 static void tell(const struct tp_policy *policy, const char *const *variables,
@@ -61,7 +61,8 @@ static void tell(const struct tp_policy *policy, const char *const *variables,
 	if (policy->state == TP_POLICY_BROKEN)
 		tell_mistake(mistake);
 	if (policy->state == TP_POLICY_OFF)
-		warn("TRUEPEER_TRUST names no trusted source: nothing is touched", NULL, 0, "");
+		warn("TRUEPEER_TRUST names no trusted source: nothing is touched", NULL,
+		     0, "");
 	warn_of_unknown(variables);
 }
 
@@ -86,7 +87,8 @@ static const struct tp_policy *read_policy(void)
 
 const struct tp_policy *tp_policy_get(void)
 {
-	const struct tp_policy *policy = atomic_load_explicit(&current, memory_order_acquire);
+	const struct tp_policy *policy =
+		atomic_load_explicit(&current, memory_order_acquire);
 	if (policy)
 		return policy;
 	int saved = errno, cancel_state;
@@ -107,7 +109,8 @@ static bool listen_matches(const struct tp_listen *listen, const struct tp_addr 
 	if (local->port < listen->first_port || local->port > listen->last_port)
 		return false;
 	/* [::] takes IPv4 as well, as a dual-stack listener does. */
-	if (listen->addr.family == AF_UNSPEC || (listen->any_ip && listen->addr.family == AF_INET6))
+	if (listen->addr.family == AF_UNSPEC ||
+	    (listen->any_ip && listen->addr.family == AF_INET6))
 		return true;
 	return listen->addr.family == local->family &&
 	       (listen->any_ip ||
@@ -121,4 +124,29 @@ bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local)
 		if (listen_matches(&rule->listen[i], &plain))
 			return true;
 	return !rule->listen_count;
+}
+
+bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound)
+{
+	static const uint8_t any_ip[16];
+	struct tp_addr plain = tp_addr_unmap(*bound);
+	bool any = !memcmp(plain.ip, any_ip, sizeof any_ip);
+	for (size_t i = 0; any && i < rule->listen_count; i++)
+		if (plain.port >= rule->listen[i].first_port &&
+		    plain.port <= rule->listen[i].last_port)
+			return true;
+	return tp_rule_listens(rule, bound);
+}
+
+bool tp_rule_defers(const struct tp_rule *rule)
+{
+	static const struct tp_addr first4 = {.family = AF_INET},
+				    first6 = {.family = AF_INET6};
+	const struct tp_prefix_set *trust = &rule->trust;
+	if (rule->defer != TP_DEFER_AUTO)
+		return rule->defer == TP_DEFER_ON;
+	bool all = trust->count == 2 && !trust->prefixes[0].length &&
+		   !trust->prefixes[1].length && tp_prefix_set_contains(trust, &first4) &&
+		   tp_prefix_set_contains(trust, &first6);
+	return !rule->header_optional && (rule->reject_untrusted || all);
 }

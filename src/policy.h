@@ -18,10 +18,16 @@ struct tp_listen {
 };
 
 enum tp_ipv6 { /* an IPv6 client on an AF_INET listener */
-	TP_IPV6_PSEUDO,
-	TP_IPV6_REPORT,
-	TP_IPV6_KEEP,
-	TP_IPV6_REJECT,
+	       TP_IPV6_PSEUDO,
+	       TP_IPV6_REPORT,
+	       TP_IPV6_KEEP,
+	       TP_IPV6_REJECT,
+};
+
+enum tp_defer {		       /* TCP_DEFER_ACCEPT on the listeners */
+		TP_DEFER_AUTO, /* where no client comes without a header */
+		TP_DEFER_ON,
+		TP_DEFER_OFF,
 };
 
 enum tp_log_level { TP_LOG_ERROR, TP_LOG_WARNING, TP_LOG_INFO };
@@ -42,14 +48,16 @@ struct tp_rule {
 	size_t listen_count; /* 0: every listener */
 	bool header_optional;
 	bool reject_untrusted;
-	bool versions[3];    /* [1] and [2]: whether that version is taken */
+	bool versions[3]; /* [1] and [2]: whether that version is taken */
 	uint32_t timeout_ms;
-	uint32_t max_header; /* bytes */
+	uint32_t max_header;  /* bytes */
+	uint32_t max_pending; /* connections that may wait for their header */
+	enum tp_defer defer;
 	enum tp_ipv6 ipv6;
 };
 
 enum tp_policy_state {
-	TP_POLICY_OFF,	  /* no trusted source: nothing is touched */
+	TP_POLICY_OFF, /* no trusted source: nothing is touched */
 	TP_POLICY_ON,
 	TP_POLICY_BROKEN, /* a mistake in the settings: no connection is let in */
 };
@@ -73,5 +81,11 @@ bool tp_rule_trusts(const struct tp_rule *rule, const struct tp_addr *sender);
 
 /* Whether the rule applies to a connection with this local address. Pure. */
 bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local);
+
+/* Whether it may apply to a connection of a listener bound to this address. Pure. */
+bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound);
+
+/* Whether TCP_DEFER_ACCEPT holds up no client that may come without a header. Pure. */
+bool tp_rule_defers(const struct tp_rule *rule);
 
 #endif

@@ -1,10 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* The interposed functions, and nothing else. */
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "environ.h"
 #include "listener.h"
+#include "ready.h"
 #include "real.h"
+#include "room.h"
+#include "sleep.h"
+#include "waits.h"
+#include "watch.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -12,14 +27,33 @@
  * Start-up. Any function below may run before this: constructors of other libraries call
  * libc, too. So each step can also be the first use's.
  *
- *   load            the variables are copied, the functions behind ours looked up
+ *   load            the variables are copied, the functions behind ours looked up, the
+ *                   rooms made ready for forks
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
+/* Whether the variables may ask for waiting rooms; the settings are read later. */
+static bool has_rooms(void)
+{
+	static const char name[] = TP_ENVIRON_PREFIX "MAX_PENDING=";
+	for (const char *const *variable = tp_environ(); *variable; variable++)
+		if (!strncmp(*variable, name, sizeof name - 1))
+			return true;
+	return false;
+}
+
+static void forked(void)
+{
+	tp_ready_forked();
+	tp_room_forked();
+}
+
 __attribute__((constructor)) static void load(void)
 {
 	tp_environ_capture();
 	tp_real();
+	pthread_atfork(NULL, NULL, forked);
+	tp_watch_expect_inherited(has_rooms());
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
@@ -41,3 +75,162 @@ EXPORT int listen(int fd, int backlog)
 {
 	return tp_listener_listen(fd, backlog);
 }
+
+EXPORT int close(int fd)
+{
+	return tp_listener_close(fd);
+}
+
+EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return tp_listener_epoll_ctl(epfd, op, fd, event);
+}
+
+/* The waits in epoll go straight through; accept wants to know that the program was
+ * woken. */
+static int note_wakeup(int events)
+{
+	if (events > 0)
+		tp_sleep_note_wakeup();
+	return events;
+}
+
+EXPORT int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+	return note_wakeup(tp_real()->epoll_wait(epfd, events, max, timeout_ms));
+}
+
+EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout_ms,
+		       const sigset_t *mask)
+{
+	return note_wakeup(tp_real()->epoll_pwait(epfd, events, max, timeout_ms, mask));
+}
+
+EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
+			const struct timespec *timeout, const sigset_t *mask)
+{
+	return note_wakeup(tp_real()->epoll_pwait2(epfd, events, max, timeout, mask));
+}
+
+EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	return tp_waits_poll(fds, count, timeout_ms);
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+		 const sigset_t *mask)
+{
+	return tp_waits_ppoll(fds, count, timeout, mask);
+}
+
+/* glibc's twins end the program when the array is smaller than the count. */
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
+int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+		const sigset_t *mask, size_t size);
+
+static void check_size(nfds_t count, size_t size)
+{
+	if (size / sizeof(struct pollfd) < count)
+		abort();
+}
+
+/* What poll and ppoll are called when they are compiled with _FORTIFY_SOURCE. */
+EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size)
+{
+	check_size(count, size);
+	return tp_waits_poll(fds, count, timeout_ms);
+}
+
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+		       const sigset_t *mask, size_t size)
+{
+	check_size(count, size);
+	return tp_waits_ppoll(fds, count, timeout, mask);
+}
+
+EXPORT int select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+		  struct timeval *timeout)
+{
+	return tp_waits_select(count, readable, writable, exceptional, timeout);
+}
+
+EXPORT int pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+		   const struct timespec *timeout, const sigset_t *mask)
+{
+	return tp_waits_pselect(count, readable, writable, exceptional, timeout, mask);
+}
+
+#if defined(__GLIBC__) && __SIZEOF_LONG__ == 4
+/*
+ * What programs with 64-bit time call on 32-bit systems (glibc 2.34, _TIME_BITS=64).
+ * Relative times are cut to what the older functions hold, 68 years.
+ */
+struct timespec64 {
+	int64_t tv_sec;
+	int32_t tv_nsec;
+	int32_t padding;
+};
+
+struct timeval64 {
+	int64_t tv_sec;
+	int64_t tv_usec;
+};
+
+int __ppoll64(struct pollfd *, nfds_t, const struct timespec64 *, const sigset_t *);
+int __ppoll64_chk(struct pollfd *, nfds_t, const struct timespec64 *, const sigset_t *,
+		  size_t);
+int __select64(int, fd_set *, fd_set *, fd_set *, struct timeval64 *);
+int __pselect64(int, fd_set *, fd_set *, fd_set *, const struct timespec64 *,
+		const sigset_t *);
+
+static long cut(int64_t seconds)
+{
+	return seconds > LONG_MAX ? LONG_MAX : seconds < 0 ? -1 : (long)seconds;
+}
+
+static const struct timespec *narrow(const struct timespec64 *wide,
+				     struct timespec *narrow)
+{
+	if (wide)
+		*narrow = (struct timespec){cut(wide->tv_sec), wide->tv_nsec};
+	return wide ? narrow : NULL;
+}
+
+EXPORT int __ppoll64(struct pollfd *fds, nfds_t count, const struct timespec64 *timeout,
+		     const sigset_t *mask)
+{
+	struct timespec limit;
+	return tp_waits_ppoll(fds, count, narrow(timeout, &limit), mask);
+}
+
+EXPORT int __ppoll64_chk(struct pollfd *fds, nfds_t count,
+			 const struct timespec64 *timeout, const sigset_t *mask,
+			 size_t size)
+{
+	check_size(count, size);
+	return __ppoll64(fds, count, timeout, mask);
+}
+
+EXPORT int __select64(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+		      struct timeval64 *timeout)
+{
+	struct timeval limit = {0};
+	if (timeout)
+		limit = (struct timeval){
+			cut(timeout->tv_sec + timeout->tv_usec / 1000000),
+			(suseconds_t)(timeout->tv_usec % 1000000)};
+	int bits = tp_waits_select(count, readable, writable, exceptional,
+				   timeout ? &limit : NULL);
+	if (timeout)
+		*timeout = (struct timeval64){limit.tv_sec, limit.tv_usec};
+	return bits;
+}
+
+EXPORT int __pselect64(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+		       const struct timespec64 *timeout, const sigset_t *mask)
+{
+	struct timespec limit;
+	return tp_waits_pselect(count, readable, writable, exceptional,
+				narrow(timeout, &limit), mask);
+}
+#endif

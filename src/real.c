@@ -16,7 +16,8 @@ static int missing(void)
 	return -1;
 }
 
-/* POSIX lets a function pointer travel in an object pointer; C does not let us cast it. */
+/* POSIX lets a function pointer travel in an object pointer; C does not let us cast it.
+ */
 static void look_up(const char *name, void *function, size_t size)
 {
 	void *found = dlsym(RTLD_NEXT, name);
@@ -28,7 +29,7 @@ const struct tp_real *tp_real(void)
 {
 	if (!atomic_load_explicit(&resolved, memory_order_acquire)) {
 		/* Two threads at once write the same values. */
-#define INTERPOSED(result, name, parameters) \
+#define INTERPOSED(result, name, parameters)                                             \
 	look_up(#name, &functions.name, sizeof functions.name);
 #include "interposed.def"
 #undef INTERPOSED

@@ -3,7 +3,12 @@
 #ifndef TP_REAL_H
 #define TP_REAL_H
 
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <time.h>
 
 struct tp_real {
 #define INTERPOSED(result, name, parameters) result(*name) parameters;

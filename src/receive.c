@@ -18,7 +18,8 @@ static ssize_t peek(int fd, void *buf, size_t size)
 	return n;
 }
 
-/* MSG_TRUNC on TCP discards without copying (tcp(7)); buf, of length bytes, stays as it is. */
+/* MSG_TRUNC on TCP discards without copying (tcp(7)); buf, of length bytes, stays as it
+ * is. */
 static bool consume(int fd, uint8_t *buf, size_t length)
 {
 	while (length) {
@@ -73,10 +74,12 @@ static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t siz
 }
 
 /* A header that is longer than the usual: through a buffer of its own, for this once. */
-static enum tp_received look_at_long(int fd, size_t max_header, struct tp_reception *reception)
+static enum tp_received look_at_long(int fd, size_t max_header,
+				     struct tp_reception *reception)
 {
 	size_t size = reception->need;
-	void *buf = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *buf = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
 	if (buf == MAP_FAILED)
 		return TP_RECEIVED_FAILED;
 	enum tp_received received = look(fd, max_header, buf, size, reception);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection's header: look at what has come, ask the parser, consume exactly the header. */
+/* One connection's header: look at what has come, ask the parser, consume exactly the
+ * header. */
 #ifndef TP_RECEIVE_H
 #define TP_RECEIVE_H
 

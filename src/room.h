@@ -1,18 +1,79 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections whose header is not complete. */
+/*
+ * The waiting rooms: connections whose header is not complete.
+ *
+ * The room of a listener is an epoll instance that holds its parked connections and a
+ * timer for the nearest deadline. It is there only while somebody is in it. Whoever can
+ * wait for the listener can wait for the room beside it.
+ *
+ * Parked descriptors are close-on-exec and belong to the process that accepted them: a
+ * forked child closes its copies. Before a descriptor of a room is used it is made sure
+ * that it is still ours, since daemons close descriptors they do not know.
+ *
+ * All functions are safe in threads and forked children, use no lock, and do not wait.
+ * The caller has disabled cancellation. errno is not kept.
+ */
 #ifndef TP_ROOM_H
 #define TP_ROOM_H
 
-#include "receive.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <sys/epoll.h>
+
+#include "admit.h"
+
+extern atomic_int tp_room_count;
+
+/* Whether any connection is parked in this process: one relaxed load. */
+static inline bool tp_room_any(void)
+{
+	return atomic_load_explicit(&tp_room_count, memory_order_relaxed) > 0;
+}
+
+/* How the program will learn of a parked connection. */
+enum tp_parked {
+	TP_PARKED_NOT,	  /* there was no place: the connection is still the caller's */
+	TP_PARKED,	  /* no epoll set holds the listener */
+	TP_PARKED_IN_SET, /* the epoll sets that hold the listener hold the room, too */
+};
 
 /*
- * Waits until the header of connection fd is complete, or until it is clear that it will
- * not be, for timeout_ms milliseconds at the most. *reception is what tp_receive left
- * when it said MORE. Returns as tp_receive does; MORE means that the time is over. The
- * socket's options are as they were. Safe in threads; not a cancellation point if the
- * caller has disabled cancellation. errno is not kept.
+ * Takes over a WAITING connection of the listener. With search, epoll sets are also
+ * looked for in /proc. When there are too many, the one that has waited longest goes.
  */
-enum tp_received tp_room_wait(int fd, size_t max_header, uint32_t timeout_ms,
-			      struct tp_reception *reception);
+enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
+			    const struct tp_connection *connection, bool search);
+
+/*
+ * A connection of the listener that may be handed over now, if there is one: looks at
+ * those with news, and ends those that are refused or late.
+ */
+bool tp_room_take(const struct tp_policy *policy, int listener,
+		  struct tp_connection *connection);
+
+/*
+ * The epoll descriptors of the listener's rooms; returns how many, at most max. They may
+ * be closed at any moment: good for a look (poll), not for more.
+ */
+size_t tp_room_descriptors(int listener, int *fds, size_t max);
+
+/* Does with the listener's rooms what the program has just done with it in an epoll set.
+ */
+void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *event);
+
+/* The listener is gone: its connections are reset, as those in the kernel's queue are. */
+void tp_room_close(int listener);
+
+/*
+ * In a child after fork: closes the copies. Also for children of a bare clone(2), which
+ * no handler is called in: `if (tp_room_is_copy()) tp_room_forked()`.
+ */
+void tp_room_forked(void);
+bool tp_room_is_copy(void);
+
+/* Whether this is a child of vfork, which runs on its parent's memory. */
+bool tp_room_is_borrowed(void);
 
 #endif

@@ -19,7 +19,8 @@ void tp_text_put(struct tp_text *text, const char *words);
 void tp_text_put_number(struct tp_text *text, uint64_t number);
 /* "192.0.2.1:25", "[2001:db8::1]:25" */
 void tp_text_put_addr(struct tp_text *text, const struct tp_addr *addr);
-/* In double quotes; all but printable ASCII, the quote and the backslash as \r, \n, \t or \xHH. */
+/* In double quotes; all but printable ASCII, the quote and the backslash as \r, \n, \t or
+ * \xHH. */
 void tp_text_put_quoted(struct tp_text *text, const void *bytes, size_t len);
 
 #endif

@@ -3,9 +3,8 @@
  * A bare accept loop and its client, for tests/bench/run.
  *
  *   accept_loop server              prints its port; accepts, reads, closes
- *   accept_loop client PORT N KIND  N connections one after the other, each with the header
- *                                   of KIND (none, v1, v2) and one byte, in one piece;
- *                                   prints connections per second
+ *   accept_loop client PORT N KIND  N connections one after the other, each with the
+ * header of KIND (none, v1, v2) and one byte, in one piece; prints connections per second
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,7 +19,8 @@
 #include <unistd.h>
 
 static const char v1[] = "PROXY TCP4 192.0.2.1 192.0.2.2 56324 25\r\nx";
-static const char v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\0\x19x";
+static const char v2[] =
+	"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\0\x19x";
 
 /* Both on one core: what is measured is work, not how two cores wake each other. */
 static void pin(void)

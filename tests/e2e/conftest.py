@@ -24,6 +24,17 @@ def manners_path(built):
 
 
 @pytest.fixture(scope="session")
+def waiting_path(built):
+    return harness.compiled("TEST_WAITING", "waiting.c", built)
+
+
+@pytest.fixture(scope="session")
+def fortified_path(built):
+    (built / "fortified").mkdir()
+    return harness.compiled("TEST_FORTIFIED", "waiting.c", built / "fortified", "-O2", "-D_FORTIFY_SOURCE=2")
+
+
+@pytest.fixture(scope="session")
 def noslot(built):
     return harness.compiled("NOSLOT", "noslot.c", built, "-shared", "-fPIC")
 

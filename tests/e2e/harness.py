@@ -68,7 +68,7 @@ def environment(plain=False, preload=(), **variables):
         return env
     for library in LIBRARY.split():
         assert os.access(library, os.R_OK), f"{library} is not built"
-    variables = {"TRUST": "loopback", **variables}
+    variables = {"TRUST": "loopback", "MAX_PENDING": os.environ.get("ROOMS"), **variables}
     env.update((f"TRUEPEER_{k}", v) for k, v in variables.items() if v is not None)
     env["LD_PRELOAD"] = " ".join([LIBRARY, *map(str, preload)])
     return env

@@ -45,13 +45,14 @@ async def serve_asyncio():
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=512)
     print("listening", server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     kind = sys.argv[1]
+    socketserver.TCPServer.request_queue_size = 512
     if kind == "asyncio":
         asyncio.run(serve_asyncio())
     elif kind == "http":

@@ -22,10 +22,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { BACKLOG = 512, THREADS = 4, CONNECTIONS = 512 };
+
+/* Epoll data of the listener; connections have their descriptor. */
+#define LISTENER 0xfeedc0dedeadbeefULL
 
 struct name {
 	char text[INET6_ADDRSTRLEN + 16];
@@ -331,13 +335,13 @@ static void make_nonblocking(int fd)
 		die("fcntl");
 }
 
-static void mode_poll(int listener)
+static void poll_loop(int listener)
 {
 	struct pollfd set[1 + CONNECTIONS] = {{.fd = listener, .events = POLLIN}};
+	bool blocking = !(fcntl(listener, F_GETFL) & O_NONBLOCK);
 	nfds_t count = 1;
 	struct name name;
 
-	make_nonblocking(listener);
 	for (;;) {
 		if (poll(set, count, -1) < 0)
 			die("poll");
@@ -348,42 +352,188 @@ static void mode_poll(int listener)
 			}
 		if (set[0].revents == 0)
 			continue;
-		for (int fd; count <= CONNECTIONS && (fd = take(listener, &name)) >= 0;
-		     count++) {
+		for (int fd; count <= CONNECTIONS && (fd = take(listener, &name)) >= 0;) {
 			report(fd, name, "");
-			set[count] = (struct pollfd){.fd = fd, .events = POLLIN};
+			set[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+			if (blocking)
+				break;
 		}
 	}
 }
 
-static void epoll_watch(int set, int fd)
+static void mode_poll(int listener)
 {
-	if (epoll_ctl(set, EPOLL_CTL_ADD, fd,
-		      &(struct epoll_event){.events = EPOLLIN, .data.fd = fd}) != 0)
+	make_nonblocking(listener);
+	poll_loop(listener);
+}
+
+static void mode_select(int listener)
+{
+	fd_set open, ready;
+	struct name name;
+
+	FD_ZERO(&open);
+	FD_SET(listener, &open);
+	for (;;) {
+		int count, left;
+
+		ready = open;
+		left = count = select(FD_SETSIZE, &ready, NULL, NULL, NULL);
+		if (count < 1)
+			die("select");
+		for (int fd = 0; fd < FD_SETSIZE; fd++) {
+			if (!FD_ISSET(fd, &ready))
+				continue;
+			left--;
+			if (fd == listener) {
+				int new = take_or_die(listener, &name);
+
+				report(new, name, "");
+				FD_SET(new, &open);
+			} else if (!echo(fd)) {
+				FD_CLR(fd, &open);
+				close(fd);
+			}
+		}
+		if (left != 0)
+			die("select counts wrong");
+	}
+}
+
+/* ---- epoll: how the listener is watched, and by how many threads ---- */
+
+struct watch {
+	int set, listener;
+	bool blocking;	      /* the listener */
+	uint32_t events;      /* of the listener */
+	uint32_t connections; /* and of the connections */
+};
+
+static void watch_set(const struct watch *watch, int op, int fd)
+{
+	bool listens = fd == watch->listener;
+	struct epoll_event event = {.events = listens ? watch->events : watch->connections,
+				    .data.u64 = listens ? LISTENER : (uint64_t)fd};
+
+	if (epoll_ctl(watch->set, op, fd, &event) != 0)
 		die("epoll_ctl");
+}
+
+static void watch_accept(const struct watch *watch)
+{
+	struct name name;
+
+	for (int fd; (fd = take(watch->listener, &name)) >= 0;) {
+		report(fd, name, "");
+		watch_set(watch, EPOLL_CTL_ADD, fd);
+		if (watch->blocking)
+			break;
+	}
+	if (watch->events & EPOLLONESHOT)
+		watch_set(watch, EPOLL_CTL_MOD, watch->listener);
+}
+
+static void *watch_run(void *argument)
+{
+	const struct watch *watch = argument;
+	struct epoll_event event;
+
+	for (;;) {
+		if (epoll_wait(watch->set, &event, 1, -1) < 1)
+			die("epoll_wait");
+		if (event.data.u64 == LISTENER)
+			watch_accept(watch);
+		else if (event.data.u64 >= FD_SETSIZE * 8)
+			die("epoll data of nobody");
+		else if (!echo((int)event.data.u64))
+			close((int)event.data.u64);
+		else if (watch->connections & EPOLLONESHOT)
+			watch_set(watch, EPOLL_CTL_MOD, (int)event.data.u64);
+	}
+	return NULL;
+}
+
+static struct watch watch_new(int listener, uint32_t events)
+{
+	struct watch watch = {epoll_create1(EPOLL_CLOEXEC), listener,
+			      !(fcntl(listener, F_GETFL) & O_NONBLOCK), EPOLLIN | events, EPOLLIN};
+
+	watch_set(&watch, EPOLL_CTL_ADD, listener);
+	return watch;
 }
 
 static void mode_epoll(int listener)
 {
-	int set = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event;
-	struct name name;
+	make_nonblocking(listener);
+	watch_run((struct watch[]){watch_new(listener, 0)});
+}
+
+static void mode_epoll_blocking(int listener)
+{
+	watch_run((struct watch[]){watch_new(listener, 0)});
+}
+
+static void mode_epoll_edge(int listener)
+{
+	make_nonblocking(listener);
+	watch_run((struct watch[]){watch_new(listener, EPOLLET)});
+}
+
+static void mode_epoll_oneshot(int listener)
+{
+	make_nonblocking(listener);
+	watch_run((struct watch[]){watch_new(listener, EPOLLONESHOT)});
+}
+
+/* Every thread has a set of its own, and all hold the listener. */
+static void epoll_threads(int listener, int count, uint32_t events)
+{
+	static struct watch watches[THREADS];
+	pthread_t thread;
 
 	make_nonblocking(listener);
-	epoll_watch(set, listener);
-	for (;;) {
-		if (epoll_wait(set, &event, 1, -1) < 1)
-			die("epoll_wait");
-		if (event.data.fd != listener) {
-			if (!echo(event.data.fd))
-				close(event.data.fd);
-			continue;
+	for (int i = 0; i < count; i++)
+		watches[i] = watch_new(listener, events);
+	for (int i = 1; i < count; i++)
+		if ((errno = pthread_create(&thread, NULL, watch_run, &watches[i])) != 0)
+			die("pthread_create");
+	watch_run(&watches[0]);
+}
+
+static void mode_epoll_exclusive(int listener)
+{
+	epoll_threads(listener, THREADS, EPOLLEXCLUSIVE);
+}
+
+static void mode_epoll_two(int listener)
+{
+	epoll_threads(listener, 2, 0);
+}
+
+/* Every thread waits on the one set. */
+static void mode_epoll_shared(int listener)
+{
+	static struct watch watch;
+	pthread_t thread;
+
+	make_nonblocking(listener);
+	watch = watch_new(listener, 0);
+	watch.connections = EPOLLIN | EPOLLONESHOT;
+	for (int i = 1; i < THREADS; i++)
+		if ((errno = pthread_create(&thread, NULL, watch_run, &watch)) != 0)
+			die("pthread_create");
+	watch_run(&watch);
+}
+
+/* Processes that wait in accept, all on one listener. */
+static void mode_prefork(int listener)
+{
+	for (int i = 1; i < THREADS; i++)
+		if (fork() == 0) {
+			die_with_parent();
+			break;
 		}
-		for (int fd; (fd = take(listener, &name)) >= 0;) {
-			report(fd, name, "");
-			epoll_watch(set, fd);
-		}
-	}
+	mode_loop_thread(&listener);
 }
 
 /* ---- starting ---- */
@@ -428,7 +578,11 @@ static const struct mode {
 } modes[] = {
 	{"loop", mode_loop}, {"fork", mode_fork},	{"exec", mode_exec},
 	{"pass", mode_pass}, {"accept4", mode_accept4}, {"threads", mode_threads},
-	{"poll", mode_poll}, {"epoll", mode_epoll},
+	{"poll", mode_poll}, {"poll-blocking", poll_loop}, {"select", mode_select},
+	{"epoll", mode_epoll}, {"epoll-blocking", mode_epoll_blocking},
+	{"epoll-et", mode_epoll_edge}, {"epoll-oneshot", mode_epoll_oneshot},
+	{"epoll-exclusive", mode_epoll_exclusive}, {"epoll-two", mode_epoll_two},
+	{"epoll-shared", mode_epoll_shared}, {"prefork", mode_prefork},
 };
 
 static const struct mode *mode_find(const char *name)

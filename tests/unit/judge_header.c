@@ -23,7 +23,8 @@ static void put_tlvs(const struct tp_header *header)
 	size_t at = 0;
 	printf(", \"tlvs\": [");
 	while (tp_tlv_next(header->tlvs, header->tlvs_length, &at, &tlv)) {
-		printf("%s[%u, \"", tlv.value > header->tlvs + TP_TLV_HEAD ? ", " : "", tlv.type);
+		printf("%s[%u, \"", tlv.value > header->tlvs + TP_TLV_HEAD ? ", " : "",
+		       tlv.type);
 		for (size_t i = 0; i < tlv.length; i++)
 			printf("%02x", tlv.value[i]);
 		printf("\"]");
@@ -42,7 +43,8 @@ static void judge(const char *id, const uint8_t *bytes, size_t len)
 	struct tp_header header;
 	enum tp_verdict verdict = tp_header_parse(bytes, len, TP_HEADER_V2_MAX, &header);
 	bool client = verdict == TP_DONE && tp_header_names_client(&header);
-	printf("{\"id\": \"%s\", \"outcome\": \"%s\"", id, client ? "proxy" : outcomes[verdict]);
+	printf("{\"id\": \"%s\", \"outcome\": \"%s\"", id,
+	       client ? "proxy" : outcomes[verdict]);
 	if (verdict == TP_DONE)
 		printf(", \"len\": %zu", header.length);
 	if (client) {

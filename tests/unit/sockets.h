@@ -12,7 +12,7 @@
 
 #include "unit.h"
 
-#define PATIENCE_MS \
+#define PATIENCE_MS                                                                      \
 	20000 /* no wait in these tests is longer, and none normally comes near */
 
 /* The two ends of a connection. */

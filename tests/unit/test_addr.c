@@ -105,17 +105,76 @@ START_TEST(every_prefix_of_a_right_text_is_read_as_libc_reads_it)
 END_TEST
 
 static const char *const wrong[] = {
-	"", " ", ".", ":", ":::", "::::", "1", "1.2.3", "1.2.3.", "1.2.3.4.", "1.2.3.4.5",
-	".1.2.3.4", "1..3.4", "1.2.3.256", "1.2.3.999", "1.2.3.1000", "01.2.3.4", "1.2.3.04",
-	"00.0.0.0", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4\n", "1.2.3.-4", "1.2.3.+4", "0x1.2.3.4",
-	"1.2.3.a", "1,2,3,4", "16909060", "1.2.772", "localhost", "1:2:3:4:5:6:7",
-	"1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8:", "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8",
-	"1:2:3:4::5:6:7:8", ":1:2:3:4:5:6:7", "1:2:3:4:5:6:7:", ":1::2", "1::2:", "1::2::3",
-	"1:::2", "12345::", "00001::", "::g", "::1%lo", "::1%1", "[::1]", "::1/128", "::1 ",
-	" ::1", "::ffff:1.2.3", "::ffff:1.2.3.4.5", "::ffff:1.2.3.256", "::ffff:01.2.3.4",
-	"::ffff:1.2.3.4:5", "::1.2.3.4::", "1.2.3.4::", "1.2.3.4:5::", "::ffff:1.2.3.4 ",
-	"1:2:3:4:5:6:7:1.2.3.4", "1:2:3:4:5:1.2.3.4", "::1:2:3:4:5:6:1.2.3.4", "::a.2.3.4",
-	"::1000.2.3.4", "-1::", "0x1::", "1:2", "::ffff:", "::ffff:1.2.3.4.",
+	"",
+	" ",
+	".",
+	":",
+	":::",
+	"::::",
+	"1",
+	"1.2.3",
+	"1.2.3.",
+	"1.2.3.4.",
+	"1.2.3.4.5",
+	".1.2.3.4",
+	"1..3.4",
+	"1.2.3.256",
+	"1.2.3.999",
+	"1.2.3.1000",
+	"01.2.3.4",
+	"1.2.3.04",
+	"00.0.0.0",
+	"1.2.3.4 ",
+	" 1.2.3.4",
+	"1.2.3.4\n",
+	"1.2.3.-4",
+	"1.2.3.+4",
+	"0x1.2.3.4",
+	"1.2.3.a",
+	"1,2,3,4",
+	"16909060",
+	"1.2.772",
+	"localhost",
+	"1:2:3:4:5:6:7",
+	"1:2:3:4:5:6:7:8:9",
+	"1:2:3:4:5:6:7:8:",
+	"1:2:3:4:5:6:7:8::",
+	"::1:2:3:4:5:6:7:8",
+	"1:2:3:4::5:6:7:8",
+	":1:2:3:4:5:6:7",
+	"1:2:3:4:5:6:7:",
+	":1::2",
+	"1::2:",
+	"1::2::3",
+	"1:::2",
+	"12345::",
+	"00001::",
+	"::g",
+	"::1%lo",
+	"::1%1",
+	"[::1]",
+	"::1/128",
+	"::1 ",
+	" ::1",
+	"::ffff:1.2.3",
+	"::ffff:1.2.3.4.5",
+	"::ffff:1.2.3.256",
+	"::ffff:01.2.3.4",
+	"::ffff:1.2.3.4:5",
+	"::1.2.3.4::",
+	"1.2.3.4::",
+	"1.2.3.4:5::",
+	"::ffff:1.2.3.4 ",
+	"1:2:3:4:5:6:7:1.2.3.4",
+	"1:2:3:4:5:1.2.3.4",
+	"::1:2:3:4:5:6:1.2.3.4",
+	"::a.2.3.4",
+	"::1000.2.3.4",
+	"-1::",
+	"0x1::",
+	"1:2",
+	"::ffff:",
+	"::ffff:1.2.3.4.",
 };
 
 START_TEST(a_wrong_text_changes_nothing)
@@ -183,8 +242,8 @@ START_TEST(a_dotted_tail_is_read_as_libc_reads_it)
 		size_t len = tp_addr_format(&addr, text);
 		while (len && text[len - 1] != ':')
 			len--;
-		snprintf(text + len, sizeof text - len, "%d.%d.%d.%d", ip[12], ip[13], ip[14],
-			 ip[15]);
+		snprintf(text + len, sizeof text - len, "%d.%d.%d.%d", ip[12], ip[13],
+			 ip[14], ip[15]);
 		uint8_t expected[16] = {0};
 		bool ok = inet_pton(AF_INET6, text, expected) == 1;
 		ck_assert_msg(parse(text, AF_INET6, &read) == ok, "%s", text);
@@ -220,7 +279,8 @@ END_TEST
 START_TEST(no_address_is_written_as_a_question_mark)
 {
 	char text[TP_ADDR_TEXT];
-	ck_assert_uint_eq(tp_addr_format(&(struct tp_addr){.family = AF_UNSPEC}, text), 1);
+	ck_assert_uint_eq(tp_addr_format(&(struct tp_addr){.family = AF_UNSPEC}, text),
+			  1);
 	ck_assert_str_eq(text, "?");
 }
 END_TEST
@@ -237,12 +297,9 @@ END_TEST
 static const struct {
 	const char *text, *unmapped;
 } mapped[] = {
-	{"::ffff:192.0.2.1", "192.0.2.1"},
-	{"::ffff:0.0.0.0", "0.0.0.0"},
-	{"::fffe:c000:201", NULL},
-	{"::192.0.2.1", NULL},
-	{"1::ffff:192.0.2.1", NULL},
-	{"::1", NULL},
+	{"::ffff:192.0.2.1", "192.0.2.1"}, {"::ffff:0.0.0.0", "0.0.0.0"},
+	{"::fffe:c000:201", NULL},	   {"::192.0.2.1", NULL},
+	{"1::ffff:192.0.2.1", NULL},	   {"::1", NULL},
 };
 
 START_TEST(only_a_mapped_address_is_unmapped)
@@ -294,7 +351,8 @@ END_TEST
 START_TEST(an_ipv4_address_on_an_ipv6_socket_is_mapped)
 {
 	struct tp_addr addr = {.family = AF_INET, .port = 0x1234, .ip = {192, 0, 2, 1}};
-	struct sockaddr_in6 expected = {.sin6_family = AF_INET6, .sin6_port = htons(0x1234)};
+	struct sockaddr_in6 expected = {.sin6_family = AF_INET6,
+					.sin6_port = htons(0x1234)};
 	inet_pton(AF_INET6, "::ffff:192.0.2.1", &expected.sin6_addr);
 	union tp_sockaddr kernel;
 	memset(&kernel, 0xff, sizeof kernel);
@@ -328,7 +386,8 @@ int main(void)
 	TCase *tcase = tcase_create("addr");
 	tcase_add_table(tcase, a_right_text_gives_the_canonical_one, right);
 	tcase_add_table(tcase, a_right_text_is_wrong_in_the_other_family, right);
-	tcase_add_table(tcase, every_prefix_of_a_right_text_is_read_as_libc_reads_it, right);
+	tcase_add_table(tcase, every_prefix_of_a_right_text_is_read_as_libc_reads_it,
+			right);
 	tcase_add_table(tcase, a_wrong_text_changes_nothing, wrong);
 	tcase_add_test(tcase, a_nul_within_the_text_is_wrong);
 	tcase_add_test(tcase, any_ipv4_address_is_written_as_libc_writes_it);

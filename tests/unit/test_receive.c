@@ -7,7 +7,7 @@
 #include "sockets.h"
 
 #define V1 "PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n"
-#define V2 \
+#define V2                                                                               \
 	"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xdc\x04\x01\xbb"
 #define LOCAL "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 #define PAYLOAD "\0PROXY \r\n\r\nEHLO \xff"
@@ -343,7 +343,8 @@ START_TEST(a_reset_is_the_end)
 }
 END_TEST
 
-/* The bytes that came before the end can still be seen; that no more will come, poll tells. */
+/* The bytes that came before the end can still be seen; that no more will come, poll
+ * tells. */
 START_TEST(what_was_cut_off_is_not_a_header)
 {
 	struct tp_reception reception;

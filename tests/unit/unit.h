@@ -12,7 +12,7 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Runs a test once for each entry of its table. */
-#define tcase_add_table(tcase, test, table) \
+#define tcase_add_table(tcase, test, table)                                              \
 	tcase_add_loop_test(tcase, test, 0, (int)COUNT(table))
 
 #define FLUSH_MAX ((size_t)128 * 1024)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "room.h"
+#include "await.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -59,7 +59,7 @@ static struct stay stay(uint32_t timeout_ms)
 	stay.ms = -now_ms(CLOCK_MONOTONIC);
 	stay.cpu_ms = -now_ms(CLOCK_THREAD_CPUTIME_ID);
 	stay.received =
-		tp_room_wait(pair.server, TP_HEADER_V2_MAX, timeout_ms, &stay.reception);
+		tp_await(pair.server, TP_HEADER_V2_MAX, timeout_ms, &stay.reception);
 	stay.ms += now_ms(CLOCK_MONOTONIC);
 	stay.cpu_ms += now_ms(CLOCK_THREAD_CPUTIME_ID);
 	return stay;
@@ -157,7 +157,7 @@ START_TEST(a_header_that_was_there_before_is_received)
 	ck_assert_int_eq(tp_receive(pair.server, 4096, &reception), TP_RECEIVED_MORE);
 	send_all(pair.client, V1, V1_SIZE);
 	await_bytes(pair.server, V1_SIZE);
-	ck_assert_int_eq(tp_room_wait(pair.server, 4096, LONG, &reception),
+	ck_assert_int_eq(tp_await(pair.server, 4096, LONG, &reception),
 			 TP_RECEIVED_HEADER);
 }
 END_TEST
@@ -297,7 +297,7 @@ START_TEST(a_sender_that_leaves_after_its_header_has_sent_it)
 }
 END_TEST
 
-/* ---- guests leave the room as they found it ---- */
+/* ---- guests leave the await as they found it ---- */
 
 START_TEST(the_low_water_mark_is_put_back)
 {
@@ -355,7 +355,7 @@ END_TEST
 int main(void)
 {
 	const int ways = (int)COUNT(ways_to_leave);
-	TCase *tcase = tcase_create("room");
+	TCase *tcase = tcase_create("await");
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, a_late_header_is_received);
 	tcase_add_loop_test(tcase, a_header_in_pieces_is_received, 0, 4);
@@ -376,5 +376,5 @@ int main(void)
 	tcase_add_test(tcase, the_processor_rests_while_a_part_lies_there);
 	tcase_add_test(tcase,
 		       the_processor_rests_while_a_header_is_larger_than_the_buffer);
-	return run_tests("room", tcase);
+	return run_tests("await", tcase);
 }

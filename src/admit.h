@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether the program may have a connection: judge its sender, read its header. */
+#ifndef TP_ADMIT_H
+#define TP_ADMIT_H
+
+#include <stdbool.h>
+
+#include "connection.h"
+#include "policy.h"
+
+enum tp_admission {
+	TP_ADMITTED, /* connection->peer is what to report, and is kept on the socket */
+	TP_REFUSED,  /* logged; the caller resets it */
+	TP_WAITING,  /* its header is not complete: deadline_ms, seen and need are set */
+};
+
+/* What became of a connection since it was last looked at. */
+struct tp_news {
+	bool ended;   /* its sender has closed or reset it: nothing more will come */
+	bool expired; /* its time is over */
+};
+
+/*
+ * A connection the kernel has just handed out; fd, sender and sender_len are set. Does
+ * not wait, unless the policy has no room for waiting (max_pending 0). Safe in threads
+ * and signal handlers; errno is not kept.
+ */
+enum tp_admission tp_admit(const struct tp_policy *policy,
+			   struct tp_connection *connection);
+
+/* The same for one that was WAITING; never WAITING again when it has ended or expired. */
+enum tp_admission tp_admit_again(const struct tp_policy *policy,
+				 struct tp_connection *connection, struct tp_news news);
+
+/* Refuses a connection for a reason of the caller's (static text): writes the log line.
+ */
+void tp_admit_refuse(const struct tp_connection *connection, const char *reason);
+
+/* Ends a refused connection with a reset, whoever else holds its descriptor, and closes
+ * it. */
+void tp_admit_reset(int fd);
+
+/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. */
+bool tp_admit_is_tcp(int fd);
+
+/* The local address of a socket; AF_UNSPEC when it has none. */
+struct tp_addr tp_admit_local(int fd);
+
+#endif

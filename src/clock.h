@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Time. */
+#ifndef TP_CLOCK_H
+#define TP_CLOCK_H
+
+#include <limits.h>
+#include <stdint.h>
+#include <time.h>
+
+#define TP_NEVER INT64_MAX
+
+/* CLOCK_MONOTONIC in nanoseconds; no system call where the vDSO works. */
+static inline int64_t tp_clock_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The same in milliseconds. */
+static inline int64_t tp_clock_ms(void)
+{
+	return tp_clock_ns() / 1000000;
+}
+
+static inline struct timespec tp_clock_timespec(int64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / 1000000000),
+				 .tv_nsec = (long)(ns % 1000000000)};
+}
+
+#endif

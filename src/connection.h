@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection on its way from the kernel to the program. */
+#ifndef TP_CONNECTION_H
+#define TP_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "peer.h"
+
+struct tp_connection {
+	int fd;
+	union tp_sockaddr sender; /* as the kernel reports it */
+	socklen_t sender_len;
+	struct tp_peer peer; /* what the header said; AF_UNSPEC: the sender itself */
+	bool in_scope;	     /* the rules apply to its listener */
+	/* While the header is incomplete: */
+	int64_t deadline_ms; /* tp_clock_ms; when it has to be complete */
+	size_t seen, need;   /* bytes that are there; with which to look again */
+};
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "sets.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "real.h"
+
+#define NOTES 512 /* what does not fit is looked up in /proc each time */
+#define FREE (-1)
+#define BUSY (-2)
+
+static struct note {
+	atomic_int listener; /* a descriptor, FREE or BUSY */
+	atomic_int epfd;
+	_Atomic uint32_t events;
+	_Atomic uint64_t data;
+} notes[NOTES];
+
+/* Notes start as zero, so descriptors are kept one higher. */
+static int listener_of(const struct note *note)
+{
+	return atomic_load_explicit(&note->listener, memory_order_acquire) - 1;
+}
+
+uint64_t tp_socket_key(int fd)
+{
+	uint64_t key;
+	socklen_t size = sizeof key;
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &key, &size) ? 0 : key;
+}
+
+static void fill(struct note *note, const struct epoll_event *event)
+{
+	atomic_store(&note->events, event->events);
+	atomic_store(&note->data, event->data.u64);
+}
+
+static struct note *find(int epfd, int listener)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) == listener &&
+		    atomic_load(&notes[i].epfd) == epfd)
+			return &notes[i];
+	return NULL;
+}
+
+static void make(int epfd, int listener, const struct epoll_event *event)
+{
+	for (size_t i = 0; i < NOTES; i++) {
+		int expected = FREE + 1;
+		if (!atomic_compare_exchange_strong(&notes[i].listener, &expected,
+						    BUSY + 1))
+			continue;
+		atomic_store(&notes[i].epfd, epfd);
+		fill(&notes[i], event);
+		atomic_store_explicit(&notes[i].listener, listener + 1,
+				      memory_order_release);
+		return;
+	}
+}
+
+void tp_sets_note(int epfd, int op, int listener, const struct epoll_event *event)
+{
+	struct note *note = find(epfd, listener);
+	if (op == EPOLL_CTL_DEL && note)
+		atomic_store(&note->listener, FREE + 1);
+	else if (op != EPOLL_CTL_DEL && note)
+		fill(note, event);
+	else if (op != EPOLL_CTL_DEL)
+		make(epfd, listener, event);
+}
+
+void tp_sets_forget(int listener)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) == listener)
+			atomic_store(&notes[i].listener, FREE + 1);
+}
+
+/* Whether the set holds the descriptor; without changing anything if it does. */
+static bool holds(int epfd, int fd)
+{
+	struct epoll_event none = {0};
+	if (!tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &none)) {
+		tp_real()->epoll_ctl(epfd, EPOLL_CTL_DEL, fd, &none);
+		return false;
+	}
+	return errno == EEXIST;
+}
+
+/*
+ * The room's own registration. EPOLLEXCLUSIVE is not allowed for an epoll descriptor; a
+ * one-shot listener has fired or will be armed again by the program.
+ */
+static struct epoll_event for_room(uint32_t events, uint64_t data)
+{
+	struct epoll_event event = {.events = events & ~(uint32_t)EPOLLEXCLUSIVE};
+	event.data.u64 = data;
+	return event;
+}
+
+static void add(int room, int epfd, struct epoll_event event)
+{
+	if (tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, room, &event) && errno == EEXIST)
+		tp_real()->epoll_ctl(epfd, EPOLL_CTL_MOD, room, &event);
+}
+
+static int attach_noted(int room, int listener, uint64_t key)
+{
+	int attached = 0;
+	for (size_t i = 0; i < NOTES; i++) {
+		int fd = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
+		if (fd < 0 || (fd != listener && tp_socket_key(fd) != key))
+			continue;
+		if (!holds(epfd, fd)) {
+			atomic_store(&notes[i].listener, FREE + 1);
+			continue;
+		}
+		add(room, epfd,
+		    for_room(atomic_load(&notes[i].events), atomic_load(&notes[i].data)));
+		attached++;
+	}
+	return attached;
+}
+
+/* The number behind a word of a line of fdinfo: "tfd:  5 events: 19 data: 7f...". */
+static bool field(const char *line, const char *word, unsigned base, uint64_t *number)
+{
+	const char *at = strstr(line, word);
+	if (!at)
+		return false;
+	at += strlen(word);
+	while (*at == ' ')
+		at++;
+	*number = 0;
+	for (;; at++) {
+		unsigned digit = *at >= '0' && *at <= '9'   ? (unsigned)(*at - '0')
+				 : *at >= 'a' && *at <= 'f' ? (unsigned)(*at - 'a' + 10)
+							    : 16;
+		if (digit >= base)
+			return true;
+		*number = *number * base + digit;
+	}
+}
+
+/* What is looked for in /proc. */
+struct search {
+	int room;
+	uint64_t key;
+	int epfd; /* the set that is being read */
+	int found;
+};
+
+static void read_target(struct search *search, const char *line)
+{
+	uint64_t fd, events, data;
+	if (!field(line, "tfd:", 10, &fd) || !field(line, "events:", 16, &events) ||
+	    !field(line, "data:", 16, &data) || tp_socket_key((int)fd) != search->key)
+		return;
+	struct epoll_event event = {.events = (uint32_t)events};
+	event.data.u64 = data;
+	tp_sets_note(search->epfd, EPOLL_CTL_MOD, (int)fd, &event);
+	add(search->room, search->epfd, for_room(event.events, data));
+	search->found++;
+}
+
+/* Each line of the file that was read whole or in part; what is cut stays for the next
+ * read. */
+static void read_fdinfo(struct search *search, int file)
+{
+	char text[1024];
+	size_t held = 0;
+	ssize_t n;
+	while ((n = read(file, text + held, sizeof text - 1 - held)) > 0) {
+		char *line = text, *end;
+		text[held + (size_t)n] = '\0';
+		while ((end = strchr(line, '\n'))) {
+			*end = '\0';
+			read_target(search, line);
+			line = end + 1;
+		}
+		held = strlen(line);
+		memmove(text, line, held);
+		if (held == sizeof text - 1)
+			held = 0;
+	}
+}
+
+static void look_into(struct search *search, int directory, const char *name)
+{
+	static const char wanted[] = "anon_inode:[eventpoll]";
+	char path[32] = "../fdinfo/", target[sizeof wanted];
+	ssize_t n = readlinkat(directory, name, target, sizeof target);
+	if (n != (ssize_t)sizeof wanted - 1 || memcmp(target, wanted, sizeof wanted - 1))
+		return;
+	search->epfd = 0;
+	for (const char *digit = name; *digit; digit++)
+		search->epfd = search->epfd * 10 + (*digit - '0');
+	strncat(path, name, sizeof path - strlen(path) - 1);
+	int file = openat(directory, path, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return;
+	read_fdinfo(search, file);
+	tp_real()->close(file);
+}
+
+/* Every epoll set of this process that holds the listener; /proc may be missing. */
+static int search_proc(int room, uint64_t key)
+{
+	struct search search = {.room = room, .key = key};
+	_Alignas(struct dirent64) char entries[2048];
+	int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long n;
+	if (directory < 0)
+		return 0;
+	while ((n = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+		for (long at = 0; at < n;) {
+			const struct dirent64 *entry = (const void *)(entries + at);
+			if (entry->d_name[0] != '.')
+				look_into(&search, directory, entry->d_name);
+			at += entry->d_reclen;
+		}
+	}
+	tp_real()->close(directory);
+	return search.found;
+}
+
+int tp_sets_attach(int room, int listener, uint64_t key, bool search)
+{
+	int attached = attach_noted(room, listener, key);
+	return attached || !search ? attached : search_proc(room, key);
+}
+
+void tp_sets_mirror(int room, int epfd, int op, const struct epoll_event *event)
+{
+	struct epoll_event none = {0};
+	if (op == EPOLL_CTL_DEL)
+		tp_real()->epoll_ctl(epfd, op, room, &none);
+	else
+		add(room, epfd, for_room(event->events, event->data.u64));
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The epoll sets of the program that hold its listeners.
+ *
+ * A room (room.h) is added to each of them beside the listener, with the same events and
+ * user data, so that the program sees its listener readable. What epoll_ctl said is
+ * noted; sets that were filled out of sight (inherited, raw system calls) are found in
+ * /proc/self/fdinfo.
+ */
+#ifndef TP_SETS_H
+#define TP_SETS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+/* All are safe in threads and signal handlers, and use no lock; errno is not kept. */
+
+/* What the program has just done with a listener, successfully; no system call. */
+void tp_sets_note(int epfd, int op, int listener, const struct epoll_event *event);
+
+/* The descriptor is no listener any more; no system call. */
+void tp_sets_forget(int listener);
+
+/*
+ * Adds the room to every set that holds the listener, under whichever descriptor (key is
+ * the listener's tp_socket_key). Notes that do not hold any more are dropped first.
+ * With search also sets that were never noted. Returns the number of sets.
+ */
+int tp_sets_attach(int room, int listener, uint64_t key, bool search);
+
+/* Does with the room what the program has just done with the listener in one set. */
+void tp_sets_mirror(int room, int epfd, int op, const struct epoll_event *event);
+
+/* The unique number of a socket (SO_COOKIE, Linux 4.6), 0 when it has none. */
+uint64_t tp_socket_key(int fd);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A blocking accept that sleeps where rooms can wake it.
+ *
+ * The kernel's own accept sleeps on the listener alone, and there is no accept that
+ * does not sleep on a blocking listener. So once a connection is parked there, O_NONBLOCK
+ * is set on it for good and accept sleeps in poll instead. All processes that share the
+ * listener have to know that it is blocking in the program's eyes: a mark in the
+ * listener's Fast Open key tells them, as the peer record does on connections.
+ */
+#ifndef TP_SLEEP_H
+#define TP_SLEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Safe in threads and forked children. */
+
+/* Whether the program wants accept on this listener to sleep. */
+bool tp_sleep_is_blocking(int listener);
+
+/*
+ * The same, after the kernel's accept has said EAGAIN: true when the program does not
+ * expect that. Costs nothing once the listener is known to be non-blocking.
+ */
+bool tp_sleep_is_due(int listener);
+
+/* Makes the kernel's accept on a blocking listener say EAGAIN from now on. */
+bool tp_sleep_emulate(int listener);
+
+/* When a sleep that begins now has to end (tp_clock_ns): SO_RCVTIMEO, or TP_NEVER. */
+int64_t tp_sleep_deadline(int listener);
+
+/* A mark for this thread: epoll, or poll or select for a listener, has just woken it. */
+void tp_sleep_note_wakeup(void);
+
+/* Whether it has, since the last call of this. */
+bool tp_sleep_was_woken(void);
+
+/*
+ * Sleeps until there may be something to accept. False with errno EINTR for a signal
+ * that accept would have been interrupted by, EAGAIN at the deadline, or the error of
+ * the listener. A cancellation point.
+ */
+bool tp_sleep(int listener, int64_t deadline_ns);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "watch.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+_Atomic uint64_t tp_watch_bits[TP_WATCHES][TP_WATCH_MAX / 64];
+
+/*
+ * Listeners that are not known to be NONBLOCKING, and one more while inherited ones are
+ * expected.
+ */
+atomic_int tp_watch_open_questions;
+static atomic_bool inherited_expected;
+
+/* Whether the bit was set before. */
+static bool set_bit(int fd, enum tp_watch what)
+{
+	uint64_t bit = (uint64_t)1 << fd % 64;
+	return atomic_fetch_or(&tp_watch_bits[what][fd / 64], bit) & bit;
+}
+
+static bool clear_bit(int fd, enum tp_watch what)
+{
+	uint64_t bit = (uint64_t)1 << fd % 64;
+	return atomic_fetch_and(&tp_watch_bits[what][fd / 64], ~bit) & bit;
+}
+
+void tp_watch_add(int fd, enum tp_watch what)
+{
+	if (tp_watch_has(fd, what) || fd < 0 || fd >= TP_WATCH_MAX || set_bit(fd, what))
+		return;
+	if (what == TP_LISTENS && !tp_watch_has(fd, TP_NONBLOCKING))
+		atomic_fetch_add(&tp_watch_open_questions, 1);
+	if (what == TP_NONBLOCKING && tp_watch_has(fd, TP_LISTENS))
+		atomic_fetch_sub(&tp_watch_open_questions, 1);
+}
+
+void tp_watch_forget(int fd)
+{
+	if (fd < 0 || fd >= TP_WATCH_MAX)
+		return;
+	clear_bit(fd, TP_ORDINARY);
+	if (!clear_bit(fd, TP_LISTENS))
+		return;
+	if (!clear_bit(fd, TP_NONBLOCKING))
+		atomic_fetch_sub(&tp_watch_open_questions, 1);
+	for (enum tp_watch what = 0; what < TP_WATCHES; what++)
+		clear_bit(fd, what);
+}
+
+bool tp_watch_learn(int fd)
+{
+	int listens = 0, saved = errno;
+	socklen_t size = sizeof listens;
+	if (tp_watch_has(fd, TP_LISTENS))
+		return true;
+	if (!atomic_load_explicit(&inherited_expected, memory_order_relaxed) ||
+	    tp_watch_has(fd, TP_ORDINARY) || fd < 0)
+		return false;
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
+	tp_watch_add(fd, listens ? TP_LISTENS : TP_ORDINARY);
+	errno = saved;
+	return listens;
+}
+
+void tp_watch_expect_inherited(bool expect)
+{
+	if (atomic_load_explicit(&inherited_expected, memory_order_relaxed) == expect)
+		return;
+	if (atomic_exchange(&inherited_expected, expect) != expect)
+		atomic_fetch_add(&tp_watch_open_questions, expect ? 1 : -1);
+}
+
+int tp_watch_next(int fd)
+{
+	for (; fd < TP_WATCH_MAX; fd++) {
+		uint64_t word = atomic_load(&tp_watch_bits[TP_LISTENS][fd / 64]);
+		if (!word)
+			fd |= 63;
+		else if (word >> fd % 64 & 1)
+			return fd;
+	}
+	return -1;
+}

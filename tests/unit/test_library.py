@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""The library as a file: what it exports, what it needs; and its headers, each alone."""
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+LIBRARY = os.environ["LIBTRUEPEER"]
+EXPORTS = """__poll_chk __ppoll_chk accept accept4 close epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
+getpeername listen poll ppoll pselect select""".split()
+HEADERS = sorted((TOP / "src").glob("*.h"))
+
+
+def output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="32-bit libraries have twins with 64-bit time")
+def test_only_the_interposed_functions_are_exported():
+    lines = output("nm", "-D", "--defined-only", LIBRARY).splitlines()
+    assert sorted(line.split()[-1] for line in lines) == EXPORTS
+
+
+def test_nothing_beyond_libc_is_needed():
+    needed = [line for line in output("readelf", "-dW", LIBRARY).splitlines() if "(NEEDED)" in line]
+    assert len(needed) == 1 and "libc" in needed[0]
+
+
+def test_relocations_are_read_only_and_the_stack_holds_no_code():
+    assert "BIND_NOW" in output("readelf", "-dW", LIBRARY)
+    segments = output("readelf", "-lW", LIBRARY).splitlines()
+    assert any("GNU_RELRO" in line for line in segments)
+    assert all("RWE" not in line for line in segments)
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.name)
+def test_header_compiles_alone(header):
+    subprocess.run([*os.environ.get("CC", "cc").split(), "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
+                    "-Werror", "-fsyntax-only", "-x", "c", "-include", header, "/dev/null"], check=True)
