@@ -29,4 +29,20 @@ static inline struct timespec tp_clock_timespec(int64_t ns)
 				 .tv_nsec = (long)(ns % 1000000000)};
 }
 
+/* tp_clock_ns in so many nanoseconds, or TP_NEVER. */
+static inline int64_t tp_clock_deadline(int64_t ns)
+{
+	int64_t now = tp_clock_ns();
+	return ns > TP_NEVER - now ? TP_NEVER : now + ns;
+}
+
+/* The same for the timeout of a wait; NULL is never. */
+static inline int64_t tp_clock_deadline_of(const struct timespec *timeout)
+{
+	if (!timeout || timeout->tv_sec > INT_MAX)
+		return TP_NEVER;
+	return tp_clock_deadline((int64_t)timeout->tv_sec * 1000000000 +
+				 timeout->tv_nsec);
+}
+
 #endif

@@ -18,6 +18,7 @@
 #include "real.h"
 #include "room.h"
 #include "sets.h"
+#include "share.h"
 #include "sleep.h"
 #include "watch.h"
 
@@ -213,6 +214,56 @@ static enum tp_admission await_header(const struct tp_policy *policy, int listen
 				      : TP_WAITING;
 }
 
+static bool gather(const struct tp_policy *policy, int listener)
+{
+	int cancel_state, saved = errno;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	if (tp_room_is_copy())
+		tp_room_forked();
+	bool found = tp_room_gather(policy, listener);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved;
+	return found;
+}
+
+void tp_listener_gather(int listener)
+{
+	gather(tp_policy_get(), listener);
+}
+
+void tp_listener_share(int listener)
+{
+	int cancel_state, saved = errno;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	if (tp_room_is_copy())
+		tp_room_forked();
+	tp_room_share(listener);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved;
+}
+
+static void make_channel(int listener)
+{
+	tp_watch_add(listener, TP_SHARED);
+	tp_share_make(listener);
+}
+
+/* Sets that hold a listener already get to hold the door of its channel, too. */
+void tp_listener_fork(void)
+{
+	int saved = errno;
+	for (int fd = tp_watch_next(0); fd >= 0; fd = tp_watch_next(fd + 1)) {
+		if (tp_share_any() && tp_watch_has(fd, TP_SHARED))
+			continue;
+		uint64_t key = tp_socket_key(fd);
+		make_channel(fd);
+		if (tp_share_door(key) >= 0)
+			tp_sets_attach_door(tp_share_door(key), fd, key);
+	}
+	tp_share_forked();
+	errno = saved;
+}
+
 /* A descriptor the kernel has just handed out; the caller has disabled cancellation. */
 static int accept_taken(const struct tp_policy *policy, const struct tp_accept *call,
 			struct tp_connection *connection)
@@ -221,6 +272,7 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 	if (connection->in_scope && policy->rule.max_pending) {
 		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
+		tp_watch_add(call->fd, TP_ACCEPTED);
 		learn_manners(call->fd);
 	}
 	if (admission == TP_WAITING)
@@ -238,16 +290,30 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 	return after_nothing(policy, call->fd, TP_PARKED_NOT);
 }
 
-static int accept_new(const struct tp_policy *policy, const struct tp_accept *call)
+/*
+ * Nothing in the kernel's queue; there may be something in the channel, which waits that
+ * are ours have looked into.
+ */
+static int accept_none(const struct tp_policy *policy, int listener, bool woken)
+{
+	if (errno != EAGAIN)
+		return FAILED;
+	bool looked = woken && tp_watch_has(listener, TP_ACCEPTED);
+	tp_watch_add(listener, TP_ACCEPTED);
+	if (tp_share_any() && !looked && gather(policy, listener))
+		return RETRY;
+	return tp_sleep_is_due(listener) ? SLEEP : FAILED;
+}
+
+static int accept_new(const struct tp_policy *policy, const struct tp_accept *call,
+		      bool woken)
 {
 	struct tp_connection connection = {.sender_len = sizeof connection.sender};
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return errno == EAGAIN && policy->rule.max_pending &&
-				       tp_sleep_is_due(call->fd)
-			       ? SLEEP
-			       : FAILED;
+		return policy->rule.max_pending ? accept_none(policy, call->fd, woken)
+						: FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -256,7 +322,8 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 }
 
 /* Connections that were taken ahead or whose header was late, then the kernel's queue. */
-static int accept_next(const struct tp_policy *policy, const struct tp_accept *call)
+static int accept_next(const struct tp_policy *policy, const struct tp_accept *call,
+		       bool woken)
 {
 	int result = RETRY, cancel_state;
 	if (tp_ready_any() || tp_room_any()) {
@@ -267,7 +334,7 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 			result = accept_parked(policy, call);
 		pthread_setcancelstate(cancel_state, NULL);
 	}
-	return result == RETRY ? accept_new(policy, call) : result;
+	return result == RETRY ? accept_new(policy, call, woken) : result;
 }
 
 /* Sleeps in accept, where the program means to: one that was woken is told it was for
@@ -294,7 +361,7 @@ int tp_listener_accept(const struct tp_accept *call)
 	bool woken = tp_sleep_was_woken(), blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
-	while ((result = accept_next(policy, call)) < FAILED) {
+	while ((result = accept_next(policy, call, woken)) < FAILED) {
 		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns))
 			return FAILED;
 		if (result == RETRY_BLIND && !blind) {
@@ -302,6 +369,9 @@ int tp_listener_accept(const struct tp_accept *call)
 			blind = true;
 		}
 	}
+	/* One that never waits where we would see it has to look after its own. */
+	if (tp_share_any() && tp_room_any() && (result >= 0 || woken))
+		tp_listener_share(call->fd);
 	if (result >= 0)
 		errno = saved;
 	return result;
@@ -400,8 +470,10 @@ int tp_listener_listen(int fd, int backlog)
 	if (tp_rule_listens_on(&policy->rule, &bound)) {
 		backlog = defer(&policy->rule, fd, backlog);
 		tp_watch_forget(fd);
-		if (policy->rule.max_pending)
+		if (policy->rule.max_pending) {
 			tp_watch_add(fd, TP_LISTENS);
+			make_channel(fd);
+		}
 	}
 	errno = saved;
 	return tp_real()->listen(fd, backlog);
@@ -421,6 +493,15 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	return copy_out(&kernel, kernel_len, addr, len);
 }
 
+static void mirror_door(int listener, int epfd, int op, const struct epoll_event *event)
+{
+	int door = tp_share_door(tp_socket_key(listener));
+	if (op == EPOLL_CTL_DEL && tp_room_any())
+		tp_room_share(listener);
+	if (door >= 0)
+		tp_sets_mirror_door(door, epfd, op, event);
+}
+
 int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	int result = tp_real()->epoll_ctl(epfd, op, fd, event);
@@ -431,6 +512,8 @@ int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	tp_sets_note(epfd, op, fd, event);
 	if (tp_room_any())
 		tp_room_mirror(fd, epfd, op, event);
+	if (tp_share_any())
+		mirror_door(fd, epfd, op, event);
 	errno = saved;
 	return result;
 }
@@ -445,12 +528,25 @@ static bool has_twin(int listener)
 	return false;
 }
 
+/* The others go on; the sets that held the listener forget it now. */
+static void leave_channel(int listener)
+{
+	int door = tp_share_door(tp_socket_key(listener));
+	if (door < 0)
+		return;
+	if (tp_room_any())
+		tp_room_share(listener);
+	tp_sets_leave(door, listener);
+}
+
 static void close_listener(int fd)
 {
 	if (tp_room_is_copy())
 		tp_room_forked();
 	if (tp_room_is_borrowed())
 		return;
+	if (tp_share_any())
+		leave_channel(fd);
 	if (tp_room_any() && !has_twin(fd))
 		tp_room_close(fd);
 	tp_sets_forget(fd);

@@ -29,6 +29,16 @@ int tp_listener_accept(const struct tp_accept *call);
  */
 bool tp_listener_prepare(int fd, bool arrived);
 
+/*
+ * For a listener that other processes have, too (share.h): leaves the parked connections
+ * to whoever waits, and takes them over for the time of a wait. errno is kept.
+ */
+void tp_listener_share(int fd);
+void tp_listener_gather(int fd);
+
+/* Before fork: from now on other processes have the listeners, too. */
+void tp_listener_fork(void);
+
 /* listen(2); EINVAL on a TCP socket when there is a mistake in the settings. */
 int tp_listener_listen(int fd, int backlog);
 

@@ -17,7 +17,7 @@
 #include "ready.h"
 #include "real.h"
 #include "room.h"
-#include "sleep.h"
+#include "share.h"
 #include "waits.h"
 #include "watch.h"
 
@@ -48,11 +48,19 @@ static void forked(void)
 	tp_room_forked();
 }
 
+/* EXEC goes to the function behind ours; it only comes back from there on an error. */
+static int exec_failed(int result)
+{
+	tp_share_exec_failed();
+	return result;
+}
+
 __attribute__((constructor)) static void load(void)
 {
 	tp_environ_capture();
 	tp_real();
-	pthread_atfork(NULL, NULL, forked);
+	pthread_atfork(tp_listener_fork, NULL, forked);
+	tp_share_adopt();
 	tp_watch_expect_inherited(has_rooms());
 }
 
@@ -86,30 +94,61 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return tp_listener_epoll_ctl(epfd, op, fd, event);
 }
 
-/* The waits in epoll go straight through; accept wants to know that the program was
- * woken. */
-static int note_wakeup(int events)
-{
-	if (events > 0)
-		tp_sleep_note_wakeup();
-	return events;
-}
-
 EXPORT int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
 {
-	return note_wakeup(tp_real()->epoll_wait(epfd, events, max, timeout_ms));
+	return tp_waits_epoll((struct tp_epoll_wait){.kind = TP_EPOLL_WAIT,
+						     .epfd = epfd,
+						     .events = events,
+						     .max = max,
+						     .timeout_ms = timeout_ms});
 }
 
 EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout_ms,
 		       const sigset_t *mask)
 {
-	return note_wakeup(tp_real()->epoll_pwait(epfd, events, max, timeout_ms, mask));
+	return tp_waits_epoll((struct tp_epoll_wait){.kind = TP_EPOLL_PWAIT,
+						     .epfd = epfd,
+						     .events = events,
+						     .max = max,
+						     .timeout_ms = timeout_ms,
+						     .mask = mask});
 }
 
 EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 			const struct timespec *timeout, const sigset_t *mask)
 {
-	return note_wakeup(tp_real()->epoll_pwait2(epfd, events, max, timeout, mask));
+	return tp_waits_epoll((struct tp_epoll_wait){.kind = TP_EPOLL_PWAIT2,
+						     .epfd = epfd,
+						     .events = events,
+						     .max = max,
+						     .timeout = timeout,
+						     .mask = mask});
+}
+
+/* What a program that shares its listeners execs has them in common with it, too. The
+ * variants with a list of arguments call these. */
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	tp_share_before_exec();
+	return exec_failed(tp_real()->execve(path, argv, envp));
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+	tp_share_before_exec();
+	return exec_failed(tp_real()->execv(path, argv));
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+	tp_share_before_exec();
+	return exec_failed(tp_real()->execvp(file, argv));
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	tp_share_before_exec();
+	return exec_failed(tp_real()->execvpe(file, argv, envp));
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout_ms)

@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "real.h"
 #include "sets.h"
+#include "share.h"
 
 #define ROOMS 256
 #define STALLED_MS 20	 /* until a look at one the kernel cannot wait for */
@@ -376,16 +377,21 @@ static struct place *take_place(const struct tp_policy *policy, uint64_t listene
 	return place;
 }
 
+/* As the program has it, and as it is now. */
+static void ask_low_water(struct place *place)
+{
+	socklen_t size = sizeof place->usual_low_water;
+	place->usual_low_water = 1;
+	getsockopt(place->connection.fd, SOL_SOCKET, SO_RCVLOWAT, &place->usual_low_water,
+		   &size);
+	place->low_water = place->usual_low_water;
+}
+
 static bool move_in(struct place *place, struct room *room)
 {
 	struct tp_connection *connection = &place->connection;
-	socklen_t size = sizeof place->usual_low_water;
 	int epfd = atomic_load(&room->epfd);
-	place->usual_low_water = 1;
 	place->stalled = false;
-	getsockopt(connection->fd, SOL_SOCKET, SO_RCVLOWAT, &place->usual_low_water,
-		   &size);
-	place->low_water = place->usual_low_water;
 	set_low_water(place, (int)connection->need);
 	atomic_store(&place->room, (uint32_t)(room - rooms));
 	if (!add(epfd, connection->fd, EPOLLIN | EPOLLRDHUP, ticket(place))) {
@@ -399,17 +405,23 @@ static bool move_in(struct place *place, struct room *room)
 	return true;
 }
 
+/* Pinned, like next_room; NULL where it cannot be had. */
+static struct room *get_room(uint64_t key, int64_t alarm_ms)
+{
+	size_t index = 0;
+	struct room *room = next_room(key, &index);
+	return room ? room : make_room(key, alarm_ms);
+}
+
 enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
 			    const struct tp_connection *connection, bool search)
 {
 	uint64_t key = tp_socket_key(listener);
 	struct place *place = key ? take_place(policy, key, connection) : NULL;
-	size_t index = 0;
 	if (!place)
 		return TP_PARKED_NOT;
-	struct room *room = next_room(key, &index);
-	if (!room)
-		room = make_room(key, connection->deadline_ms);
+	struct room *room = get_room(key, connection->deadline_ms);
+	ask_low_water(place);
 	if (!room || !move_in(place, room)) {
 		leave(place);
 		if (room)
@@ -623,6 +635,120 @@ void tp_room_close(int listener)
 		else
 			leave(&all[i]);
 	}
+}
+
+/* Out of the channel: nothing is known of it but what the kernel says. */
+static struct tp_connection as_connection(const struct tp_passed *passed)
+{
+	struct tp_connection connection = {
+		.fd = passed->fd,
+		.sender_len = sizeof connection.sender,
+		.in_scope = true,
+		.deadline_ms = passed->deadline_ms,
+		.seen = passed->seen,
+		.need = passed->need,
+	};
+	if (tp_real()->getpeername(passed->fd, &connection.sender.any,
+				   &connection.sender_len))
+		connection.sender_len = 0;
+	return connection;
+}
+
+static bool take_in(const struct tp_policy *policy, uint64_t key, struct room *room,
+		    const struct tp_passed *passed)
+{
+	struct tp_connection connection = as_connection(passed);
+	struct place *place = take_place(policy, key, &connection);
+	if (!place)
+		return false;
+	place->usual_low_water = passed->usual_low_water;
+	place->low_water = passed->low_water;
+	if (!connection.sender_len || !pin(room)) {
+		leave(place);
+		return false;
+	}
+	if (!move_in(place, room)) {
+		leave(place);
+		unpin(room);
+		return false;
+	}
+	release(place, PARKED);
+	return true;
+}
+
+bool tp_room_gather(const struct tp_policy *policy, int listener)
+{
+	struct tp_passed passed[TP_PASSED_MAX];
+	uint64_t key = tp_socket_key(listener);
+	struct room *room = NULL;
+	size_t count, all = 0;
+	while ((count = tp_share_get(key, passed))) {
+		if (!room)
+			room = get_room(key, passed[0].deadline_ms);
+		for (size_t i = 0; i < count; i++)
+			if (!room || !take_in(policy, key, room, &passed[i]))
+				tp_admit_reset(passed[i].fd);
+		all += count;
+	}
+	if (!room)
+		return all;
+	tp_sets_attach(atomic_load(&room->epfd), listener, key, false);
+	unpin(room);
+	return true;
+}
+
+/* The places of a listener, BUSY, as they are passed on; up to TP_PASSED_MAX. */
+static size_t collect(uint64_t key, struct place **collected, struct tp_passed *passed)
+{
+	struct place *all = atomic_load(&places);
+	size_t n = 0;
+	for (size_t i = 0; n < TP_PASSED_MAX && i < atomic_load(&place_count); i++) {
+		if (atomic_load(&all[i].key) != key || !claim(&all[i], PARKED))
+			continue;
+		if (!is_our_connection(&all[i])) {
+			leave(&all[i]);
+			continue;
+		}
+		collected[n] = &all[i];
+		passed[n++] = (struct tp_passed){
+			.fd = all[i].connection.fd,
+			.deadline_ms = all[i].connection.deadline_ms,
+			.seen = (uint32_t)all[i].connection.seen,
+			.need = (uint32_t)all[i].connection.need,
+			.usual_low_water = all[i].usual_low_water,
+			.low_water = all[i].low_water,
+		};
+	}
+	return n;
+}
+
+static void let_go(struct place *place)
+{
+	watch(atomic_load(&room_of(place)->epfd), place->connection.fd, 0, 0,
+	      EPOLL_CTL_DEL);
+	tp_real()->close(place->connection.fd);
+	leave(place);
+}
+
+bool tp_room_share(int listener)
+{
+	struct place *collected[TP_PASSED_MAX];
+	struct tp_passed passed[TP_PASSED_MAX];
+	uint64_t key = tp_socket_key(listener);
+	size_t count;
+	if (!key || tp_share_door(key) < 0)
+		return false;
+	while ((count = collect(key, collected, passed))) {
+		bool sent = tp_share_put(key, passed, count);
+		for (size_t i = 0; i < count; i++)
+			if (sent)
+				let_go(collected[i]);
+			else
+				release(collected[i], PARKED);
+		if (!sent)
+			return false;
+	}
+	return true;
 }
 
 static void close_copy_of_place(struct place *place)

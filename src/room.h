@@ -63,6 +63,14 @@ size_t tp_room_descriptors(int listener, int *fds, size_t max);
  */
 void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *event);
 
+/*
+ * Puts the listener's parked connections into its channel (share.h), for whichever
+ * process waits next; false if some had to stay. And takes all out of there; false if
+ * there was none. Sets that hold the listener by a note hold the room then, too.
+ */
+bool tp_room_share(int listener);
+bool tp_room_gather(const struct tp_policy *policy, int listener);
+
 /* The listener is gone: its connections are reset, as those in the kernel's queue are. */
 void tp_room_close(int listener);
 

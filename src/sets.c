@@ -113,19 +113,32 @@ static void add(int room, int epfd, struct epoll_event event)
 		tp_real()->epoll_ctl(epfd, EPOLL_CTL_MOD, room, &event);
 }
 
-static int attach_noted(int room, int listener, uint64_t key)
+/* A door shows what is in the channel, whatever the program awaits of its listener. */
+static struct epoll_event for_door(uint32_t events, uint64_t data)
+{
+	struct epoll_event event = for_room(events, data);
+	if (events & EPOLLIN && !(events & TP_DOOR_EVENT))
+		event.events |= TP_DOOR_EVENT;
+	else
+		event.events &= ~(uint32_t)(EPOLLIN | TP_DOOR_EVENT);
+	return event;
+}
+
+static int attach_noted(int fd, int listener, uint64_t key,
+			struct epoll_event (*registration)(uint32_t, uint64_t))
 {
 	int attached = 0;
 	for (size_t i = 0; i < NOTES; i++) {
-		int fd = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
-		if (fd < 0 || (fd != listener && tp_socket_key(fd) != key))
+		int noted = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
+		if (noted < 0 || (noted != listener && tp_socket_key(noted) != key))
 			continue;
-		if (!holds(epfd, fd)) {
+		if (!holds(epfd, noted)) {
 			atomic_store(&notes[i].listener, FREE + 1);
 			continue;
 		}
-		add(room, epfd,
-		    for_room(atomic_load(&notes[i].events), atomic_load(&notes[i].data)));
+		add(fd, epfd,
+		    registration(atomic_load(&notes[i].events),
+				 atomic_load(&notes[i].data)));
 		attached++;
 	}
 	return attached;
@@ -235,15 +248,52 @@ static int search_proc(int room, uint64_t key)
 
 int tp_sets_attach(int room, int listener, uint64_t key, bool search)
 {
-	int attached = attach_noted(room, listener, key);
+	int attached = attach_noted(room, listener, key, for_room);
 	return attached || !search ? attached : search_proc(room, key);
+}
+
+void tp_sets_attach_door(int door, int listener, uint64_t key)
+{
+	attach_noted(door, listener, key, for_door);
+}
+
+static void mirror(int fd, int epfd, int op, const struct epoll_event *event,
+		   struct epoll_event (*registration)(uint32_t, uint64_t))
+{
+	struct epoll_event none = {0};
+	if (op == EPOLL_CTL_DEL)
+		tp_real()->epoll_ctl(epfd, op, fd, &none);
+	else
+		add(fd, epfd, registration(event->events, event->data.u64));
 }
 
 void tp_sets_mirror(int room, int epfd, int op, const struct epoll_event *event)
 {
-	struct epoll_event none = {0};
-	if (op == EPOLL_CTL_DEL)
-		tp_real()->epoll_ctl(epfd, op, room, &none);
-	else
-		add(room, epfd, for_room(event->events, event->data.u64));
+	mirror(room, epfd, op, event, for_room);
+}
+
+void tp_sets_mirror_door(int door, int epfd, int op, const struct epoll_event *event)
+{
+	mirror(door, epfd, op, event, for_door);
+}
+
+void tp_sets_leave(int door, int listener)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) == listener)
+			mirror(door, atomic_load(&notes[i].epfd), EPOLL_CTL_DEL, NULL,
+			       for_door);
+}
+
+int tp_sets_next(int epfd, size_t *index, uint64_t *data)
+{
+	while (*index < NOTES) {
+		const struct note *note = &notes[(*index)++];
+		int listener = listener_of(note);
+		if (listener < 0 || atomic_load(&note->epfd) != epfd)
+			continue;
+		*data = atomic_load(&note->data);
+		return listener;
+	}
+	return -1;
 }

@@ -11,6 +11,7 @@
 #define TP_SETS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -31,6 +32,20 @@ int tp_sets_attach(int room, int listener, uint64_t key, bool search);
 
 /* Does with the room what the program has just done with the listener in one set. */
 void tp_sets_mirror(int room, int epfd, int op, const struct epoll_event *event);
+
+/*
+ * The door of the listener's channel (share.h) gets into the sets like a room, with an
+ * event of its own, by which a wait knows it: the program asks for that of nothing.
+ */
+#define TP_DOOR_EVENT ((uint32_t)EPOLLRDNORM)
+void tp_sets_attach_door(int door, int listener, uint64_t key);
+void tp_sets_mirror_door(int door, int epfd, int op, const struct epoll_event *event);
+
+/* Takes the door out of the sets that the listener is noted in. */
+void tp_sets_leave(int door, int listener);
+
+/* The next listener noted in the set from *index on, with its user data; or -1. */
+int tp_sets_next(int epfd, size_t *index, uint64_t *data);
 
 /* The unique number of a socket (SO_COOKIE, Linux 4.6), 0 when it has none. */
 uint64_t tp_socket_key(int fd);

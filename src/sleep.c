@@ -13,6 +13,8 @@
 #include "clock.h"
 #include "real.h"
 #include "room.h"
+#include "sets.h"
+#include "share.h"
 #include "watch.h"
 
 #define ROOMS 16
@@ -121,10 +123,10 @@ bool tp_sleep_was_woken(void)
 	return was;
 }
 
-/* The listener and its rooms, to be polled. */
+/* The listener, its rooms and the door of its channel, to be polled. */
 struct bed {
-	struct pollfd fds[1 + ROOMS];
-	size_t rooms;
+	struct pollfd fds[1 + ROOMS + 1];
+	size_t rooms, count;
 };
 
 static void make_bed(struct bed *bed, int listener)
@@ -134,6 +136,10 @@ static void make_bed(struct bed *bed, int listener)
 	bed->rooms = tp_room_any() ? tp_room_descriptors(listener, rooms, ROOMS) : 0;
 	for (size_t i = 0; i < bed->rooms; i++)
 		bed->fds[1 + i] = (struct pollfd){.fd = rooms[i], .events = POLLIN};
+	bed->count = 1 + bed->rooms;
+	int door = tp_share_any() ? tp_share_door(tp_socket_key(listener)) : -1;
+	if (door >= 0)
+		bed->fds[bed->count++] = (struct pollfd){.fd = door, .events = POLLIN};
 }
 
 /*
@@ -150,7 +156,7 @@ static int let_others_go_first(struct bed *bed)
 	const struct timespec moment = {.tv_nsec = HEAD_START_NS}, no_time = {0};
 	if (tp_real()->ppoll(bed->fds + 1, bed->rooms, &moment, NULL))
 		return 1;
-	return tp_real()->ppoll(bed->fds, 1 + bed->rooms, &no_time, NULL);
+	return tp_real()->ppoll(bed->fds, bed->count, &no_time, NULL);
 }
 
 static int wait_once(int listener, int64_t deadline_ns)
@@ -159,7 +165,7 @@ static int wait_once(int listener, int64_t deadline_ns)
 	make_bed(&bed, listener);
 	int64_t left = deadline_ns == TP_NEVER ? 0 : deadline_ns - tp_clock_ns();
 	struct timespec timeout = tp_clock_timespec(left > 0 ? left : 0);
-	int n = tp_real()->ppoll(bed.fds, 1 + bed.rooms,
+	int n = tp_real()->ppoll(bed.fds, bed.count,
 				 deadline_ns == TP_NEVER ? NULL : &timeout, NULL);
 	if (n <= 0)
 		return n ? n : TIME_OVER;

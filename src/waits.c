@@ -15,6 +15,8 @@
 #include "ready.h"
 #include "real.h"
 #include "room.h"
+#include "sets.h"
+#include "share.h"
 #include "sleep.h"
 #include "watch.h"
 
@@ -25,7 +27,8 @@
 
 static bool nothing_to_do(void)
 {
-	return !tp_room_any() && !tp_ready_any() && !tp_watch_has_questions();
+	return !tp_room_any() && !tp_ready_any() && !tp_watch_has_questions() &&
+	       !tp_share_any();
 }
 
 /* Memory for descriptors; the caller's own when they are few. */
@@ -61,28 +64,44 @@ static bool is_watched(const struct pollfd *fd)
 struct wait {
 	struct pollfd *fds;
 	nfds_t count, rooms;
-	int owners[ROOMS]; /* the listener of each */
+	struct {
+		int listener;
+		bool is_door; /* of its channel */
+	} owners[ROOMS];
 	int64_t deadline_ns;
 	const sigset_t *mask;
 	bool has_space;	 /* fds goes on for ROOMS more */
 	bool is_limited; /* the kernel does not take as many */
 };
 
+static void add_room(struct wait *wait, int fd, int listener, bool is_door)
+{
+	wait->fds[wait->count + wait->rooms] =
+		(struct pollfd){.fd = fd, .events = POLLIN};
+	wait->owners[wait->rooms].listener = listener;
+	wait->owners[wait->rooms++].is_door = is_door;
+}
+
+/* With the door of its channel, if this process is one of those who accept from it. */
 static void add_rooms(struct wait *wait, int listener)
 {
-	int rooms[ROOMS];
-	size_t n = tp_room_descriptors(listener, rooms, ROOMS - wait->rooms);
-	for (size_t i = 0; i < n; i++) {
-		wait->fds[wait->count + wait->rooms] =
-			(struct pollfd){.fd = rooms[i], .events = POLLIN};
-		wait->owners[wait->rooms++] = listener;
-	}
+	int rooms[ROOMS], door = -1;
+	size_t n = 0;
+	if (tp_share_any() && tp_watch_has(listener, TP_ACCEPTED))
+		door = tp_share_door(tp_socket_key(listener));
+	if (door >= 0)
+		add_room(wait, door, listener, true);
+	if (tp_room_any())
+		n = tp_room_descriptors(listener, rooms, ROOMS - wait->rooms);
+	for (size_t i = 0; i < n; i++)
+		add_room(wait, rooms[i], listener, false);
 }
 
 static bool room_is_ready(const struct wait *wait, int listener)
 {
 	for (nfds_t i = 0; i < wait->rooms; i++)
-		if (wait->owners[i] == listener && wait->fds[wait->count + i].revents)
+		if (wait->owners[i].listener == listener &&
+		    wait->fds[wait->count + i].revents)
 			return true;
 	return false;
 }
@@ -136,7 +155,7 @@ static int wait_once(struct wait *wait, bool ready)
 static void collect_rooms(struct wait *wait)
 {
 	wait->rooms = 0;
-	if (!tp_room_any() || wait->is_limited || !wait->has_space)
+	if ((!tp_room_any() && !tp_share_any()) || wait->is_limited || !wait->has_space)
 		return;
 	for (nfds_t i = 0; i < wait->count && wait->rooms < ROOMS; i++)
 		if (is_watched(&wait->fds[i]))
@@ -155,7 +174,20 @@ static int wait_and_look(struct wait *wait)
 		wait->is_limited = true;
 		return 0;
 	}
+	for (nfds_t i = 0; n > 0 && i < wait->rooms; i++)
+		if (wait->owners[i].is_door && wait->fds[wait->count + i].revents)
+			tp_listener_gather(wait->owners[i].listener);
 	return n < 0 ? n : count_news(wait);
+}
+
+/* The process goes its way: who is parked waits where others look, too. */
+static void share(const struct wait *wait)
+{
+	if (!tp_room_any() || !tp_share_any())
+		return;
+	for (nfds_t i = 0; i < wait->count; i++)
+		if (is_watched(&wait->fds[i]))
+			tp_listener_share(wait->fds[i].fd);
 }
 
 static bool is_over(const struct wait *wait)
@@ -171,6 +203,7 @@ static int wait_all(struct wait *wait)
 	while (!news && !is_over(wait) && (wait->has_space || !tp_room_any()));
 	if (news > 0)
 		tp_sleep_note_wakeup();
+	share(wait);
 	return news;
 }
 
@@ -213,7 +246,7 @@ static int poll_with_rooms(struct pollfd *fds, nfds_t count, int64_t deadline_ns
 {
 	struct wait wait = {
 		.fds = fds, .count = count, .deadline_ns = deadline_ns, .mask = mask};
-	if (!tp_room_any()) {
+	if (!tp_room_any() && !tp_share_any()) {
 		int news = wait_all(&wait);
 		if (news || is_over(&wait))
 			return news;
@@ -221,27 +254,15 @@ static int poll_with_rooms(struct pollfd *fds, nfds_t count, int64_t deadline_ns
 	return poll_in_copy(fds, count, deadline_ns, mask);
 }
 
-static int64_t deadline_after(int64_t ns)
-{
-	int64_t now = tp_clock_ns();
-	return ns > TP_NEVER - now ? TP_NEVER : now + ns;
-}
-
-static int64_t deadline_of(const struct timespec *timeout)
-{
-	if (!timeout || timeout->tv_sec > INT_MAX)
-		return TP_NEVER;
-	return deadline_after((int64_t)timeout->tv_sec * 1000000000 + timeout->tv_nsec);
-}
-
 int tp_waits_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
 	if (nothing_to_do() || !has_listener(fds, count))
 		return tp_real()->poll(fds, count, timeout_ms);
-	return poll_with_rooms(
-		fds, count,
-		timeout_ms < 0 ? TP_NEVER : deadline_after((int64_t)timeout_ms * 1000000),
-		NULL);
+	return poll_with_rooms(fds, count,
+			       timeout_ms < 0
+				       ? TP_NEVER
+				       : tp_clock_deadline((int64_t)timeout_ms * 1000000),
+			       NULL);
 }
 
 static bool is_valid(const struct timespec *timeout)
@@ -255,7 +276,7 @@ int tp_waits_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time
 {
 	if (nothing_to_do() || !is_valid(timeout) || !has_listener(fds, count))
 		return tp_real()->ppoll(fds, count, timeout, mask);
-	return poll_with_rooms(fds, count, deadline_of(timeout), mask);
+	return poll_with_rooms(fds, count, tp_clock_deadline_of(timeout), mask);
 }
 
 /* The three sets of select, of any size the program has made them. */
@@ -432,7 +453,7 @@ int tp_waits_select(int count, fd_set *readable, fd_set *writable, fd_set *excep
 	if (timeout)
 		limit = (struct timespec){timeout->tv_sec + timeout->tv_usec / 1000000,
 					  timeout->tv_usec % 1000000 * 1000};
-	int64_t deadline_ns = deadline_of(timeout ? &limit : NULL);
+	int64_t deadline_ns = tp_clock_deadline_of(timeout ? &limit : NULL);
 	int bits = select_with_rooms(&sets, deadline_ns, NULL);
 	if (timeout && deadline_ns != TP_NEVER) { /* Linux tells the time that is left */
 		int64_t left = deadline_ns - tp_clock_ns();
@@ -450,5 +471,5 @@ int tp_waits_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exce
 	    !sets_have_listener(&sets))
 		return tp_real()->pselect(count, readable, writable, exceptional, timeout,
 					  mask);
-	return select_with_rooms(&sets, deadline_of(timeout), mask);
+	return select_with_rooms(&sets, tp_clock_deadline_of(timeout), mask);
 }

@@ -19,6 +19,8 @@ enum tp_watch {
 	TP_POLLED,   /* the program waits for the listener in poll or select */
 	TP_CAREFUL, /* ... accept on it may sleep, and has met one that came to nothing */
 	TP_NONBLOCKING, /* accept on it does not sleep, as the program wants it */
+	TP_ACCEPTED,	/* this process accepts from it, rather than passing it on */
+	TP_SHARED,	/* it has a channel (share.h) */
 	TP_EMULATED,	/* it was blocking; O_NONBLOCK is set on it by us (sleep.h) */
 	TP_SEARCHED,	/* no epoll set that holds it was found in /proc */
 	TP_WATCHES,

@@ -166,7 +166,7 @@ def dovecot(service_count):
         mail = pwd.getpwnam("mail")
         text = DOVECOT.format(folder=place.folder, port=port, login="dovenull", internal="dovecot",
                               mail=mail.pw_uid, mail_group=mail.pw_gid)
-        text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT", text)
+        text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT TRUEPEER_MAX_PENDING", text)
         text = text.replace("service imap-login {", f"service imap-login {{\n  service_count = {service_count}")
         config = place.write("dovecot.conf", text)
         pid = place.start([program, "-F", "-c", config], port)
@@ -208,7 +208,7 @@ maillog_file_prefixes = {place.folder}
 smtpd_peername_lookup = no
 smtpd_delay_reject = no
 smtpd_client_restrictions = check_client_access static:{{554 no}}
-import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT
+import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT TRUEPEER_MAX_PENDING
 """)
     place.write("config/master.cf", f"""\
 127.0.0.1:{port} inet n - n - - smtpd

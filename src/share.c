@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+#include "share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "real.h"
+#include "sets.h"
+
+#define CHANNELS 32
+#define QUEUE_BYTES (4 << 20) /* the kernel cuts it to net.core.wmem_max */
+/* Where a program that comes after exec looks for channels; out of the way of those who
+ * expect the lowest numbers. */
+#define LOWEST_FD 190
+#define HIGHEST_FD (LOWEST_FD + 2 * CHANNELS)
+#define LISTENERS_LOOKED_AT 4096 /* descriptors */
+
+static struct channel {
+	_Atomic uint64_t key; /* of the listener; 0: none, BUSY: being made */
+	atomic_int in, out;
+} channels[CHANNELS];
+
+#define BUSY UINT64_MAX
+
+atomic_int tp_share_count;
+static atomic_int channel_count;
+
+/*
+ * What an end is called (unix(7), abstract addresses) tells whose it is, in whatever
+ * process. The two ends are connected to each other, so nobody else can send to them.
+ */
+struct name {
+	sa_family_t family;
+	char zero, tag[12], end; /* the tag holds the layout's version */
+	uint8_t key[8], own[8];
+};
+
+enum { IN = 'i', OUT = 'o' };
+
+static struct name make_name(uint64_t key, char end, int fd)
+{
+	struct name name = {.family = AF_UNIX, .tag = "truepeer/1/", .end = end};
+	uint64_t own = tp_socket_key(fd);
+	memcpy(name.key, &key, sizeof key);
+	memcpy(name.own, &own, sizeof own);
+	return name;
+}
+
+/* Whether the descriptor is that end of the channel. */
+static bool is_end(int fd, uint64_t key, char end)
+{
+	struct name wanted = make_name(key, end, fd), name;
+	socklen_t len = sizeof name;
+	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&name, &len) &&
+	       len == sizeof name && !memcmp(&name, &wanted, sizeof name);
+}
+
+static struct channel *find(uint64_t key)
+{
+	for (size_t i = 0; key && i < CHANNELS; i++)
+		if (atomic_load(&channels[i].key) == key)
+			return &channels[i];
+	return NULL;
+}
+
+static void forget(struct channel *channel, uint64_t key)
+{
+	if (is_end(atomic_load(&channel->in), key, IN))
+		tp_real()->close(atomic_load(&channel->in));
+	if (is_end(atomic_load(&channel->out), key, OUT))
+		tp_real()->close(atomic_load(&channel->out));
+	if (atomic_compare_exchange_strong(&channel->key, &key, 0))
+		atomic_fetch_sub(&channel_count, 1);
+}
+
+/* The listener's channel, if that end is still what it was: programs close what they do
+ * not know. */
+static struct channel *find_end(uint64_t key, char end)
+{
+	struct channel *channel = find(key);
+	if (!channel ||
+	    is_end(atomic_load(end == IN ? &channel->in : &channel->out), key, end))
+		return channel;
+	forget(channel, key);
+	return NULL;
+}
+
+static struct channel *take_place(void)
+{
+	for (size_t i = 0; i < CHANNELS; i++) {
+		uint64_t none = 0;
+		if (atomic_compare_exchange_strong(&channels[i].key, &none, BUSY))
+			return &channels[i];
+	}
+	return NULL;
+}
+
+/* At a higher number; -1 if there is none. */
+static int lift(int fd)
+{
+	int lifted = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+	tp_real()->close(fd);
+	if (lifted < HIGHEST_FD)
+		return lifted;
+	tp_real()->close(lifted);
+	return -1;
+}
+
+static bool call_it(int fd, uint64_t key, char end)
+{
+	struct name name = make_name(key, end, fd);
+	return fd >= 0 && !bind(fd, (struct sockaddr *)&name, sizeof name);
+}
+
+static bool open_ends(struct channel *channel, uint64_t key)
+{
+	int ends[2], bytes = QUEUE_BYTES;
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
+		return false;
+	ends[0] = lift(ends[0]);
+	ends[1] = lift(ends[1]);
+	setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+	if (call_it(ends[0], key, IN) && call_it(ends[1], key, OUT)) {
+		atomic_store(&channel->in, ends[0]);
+		atomic_store(&channel->out, ends[1]);
+		return true;
+	}
+	for (int i = 0; i < 2; i++)
+		if (ends[i] >= 0)
+			tp_real()->close(ends[i]);
+	return false;
+}
+
+void tp_share_make(int listener)
+{
+	uint64_t key = tp_socket_key(listener);
+	if (!key || (find_end(key, IN) && find_end(key, OUT)))
+		return;
+	struct channel *channel = take_place();
+	if (!channel)
+		return;
+	bool ok = open_ends(channel, key);
+	atomic_store(&channel->key, ok ? key : 0);
+	if (ok)
+		atomic_fetch_add(&channel_count, 1);
+}
+
+int tp_share_door(uint64_t key)
+{
+	struct channel *channel = find(key);
+	return channel ? atomic_load(&channel->in) : -1;
+}
+
+/* A message with room for the descriptors. */
+struct letter {
+	struct msghdr head;
+	struct iovec body;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(TP_PASSED_MAX * sizeof(int))];
+};
+
+static void prepare(struct letter *letter, void *passed, size_t count)
+{
+	letter->body = (struct iovec){passed, count * sizeof(struct tp_passed)};
+	letter->head = (struct msghdr){
+		.msg_iov = &letter->body,
+		.msg_iovlen = 1,
+		.msg_control = letter->control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+}
+
+bool tp_share_put(uint64_t key, const struct tp_passed *passed, size_t count)
+{
+	struct letter letter = {0};
+	struct channel *channel = find_end(key, OUT);
+	if (!channel)
+		return false;
+	prepare(&letter, (void *)passed, count);
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&letter.head);
+	*rights = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+				   .cmsg_type = SCM_RIGHTS,
+				   .cmsg_len = CMSG_LEN(count * sizeof(int))};
+	for (size_t i = 0; i < count; i++)
+		memcpy(CMSG_DATA(rights) + i * sizeof(int), &passed[i].fd, sizeof(int));
+	return sendmsg(atomic_load(&channel->out), &letter.head,
+		       MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+size_t tp_share_get(uint64_t key, struct tp_passed *passed)
+{
+	struct letter letter = {0};
+	struct channel *channel = find_end(key, IN);
+	if (!channel)
+		return 0;
+	prepare(&letter, passed, TP_PASSED_MAX);
+	ssize_t size = recvmsg(atomic_load(&channel->in), &letter.head,
+			       MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *rights = size > 0 ? CMSG_FIRSTHDR(&letter.head) : NULL;
+	if (!rights || rights->cmsg_level != SOL_SOCKET ||
+	    rights->cmsg_type != SCM_RIGHTS)
+		return 0;
+	/* Fewer descriptors than were sent: there are no more numbers (EMFILE). */
+	size_t count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (size_t i = 0; i < count; i++)
+		memcpy(&passed[i].fd, CMSG_DATA(rights) + i * sizeof(int), sizeof(int));
+	return count;
+}
+
+void tp_share_forked(void)
+{
+	if (atomic_load(&channel_count))
+		atomic_store(&tp_share_count, 1);
+}
+
+static bool goes_along(uint64_t key)
+{
+	for (int fd = 0; fd < LISTENERS_LOOKED_AT; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+		if (flags >= 0 && !(flags & FD_CLOEXEC) && tp_socket_key(fd) == key)
+			return true;
+	}
+	return false;
+}
+
+static void set_close_on_exec(const struct channel *channel, uint64_t key, int flag)
+{
+	int in = atomic_load(&channel->in), out = atomic_load(&channel->out);
+	if (!is_end(in, key, IN) || !is_end(out, key, OUT))
+		return;
+	fcntl(in, F_SETFD, flag);
+	fcntl(out, F_SETFD, flag);
+}
+
+void tp_share_before_exec(void)
+{
+	for (size_t i = 0; i < CHANNELS; i++) {
+		uint64_t key = atomic_load(&channels[i].key);
+		if (key && key != BUSY && goes_along(key))
+			set_close_on_exec(&channels[i], key, 0);
+	}
+}
+
+void tp_share_exec_failed(void)
+{
+	for (size_t i = 0; i < CHANNELS; i++) {
+		uint64_t key = atomic_load(&channels[i].key);
+		if (key && key != BUSY)
+			set_close_on_exec(&channels[i], key, FD_CLOEXEC);
+	}
+}
+
+/* The listener whose channel's end this is, or 0. */
+static uint64_t key_of_end(int fd, char end)
+{
+	struct name name;
+	socklen_t len = sizeof name;
+	uint64_t key;
+	if (fcntl(fd, F_GETFD) < 0 || getsockname(fd, (struct sockaddr *)&name, &len) ||
+	    len != sizeof name)
+		return 0;
+	memcpy(&key, name.key, sizeof key);
+	return is_end(fd, key, end) ? key : 0;
+}
+
+static void adopt(uint64_t key, int in, int out)
+{
+	struct channel *channel = take_place();
+	if (!channel)
+		return;
+	atomic_store(&channel->in, in);
+	atomic_store(&channel->out, out);
+	atomic_store(&channel->key, key);
+	set_close_on_exec(channel, key, FD_CLOEXEC);
+	atomic_fetch_add(&channel_count, 1);
+	tp_share_forked();
+}
+
+void tp_share_adopt(void)
+{
+	for (int in = LOWEST_FD; in < HIGHEST_FD; in++) {
+		uint64_t key = key_of_end(in, IN);
+		for (int out = LOWEST_FD; key && out < HIGHEST_FD; out++)
+			if (key_of_end(out, OUT) == key)
+				adopt(key, in, out);
+	}
+}
