@@ -228,6 +228,15 @@ enum tp_admission tp_admit_again(const struct tp_policy *policy,
 	return conclude(rule, connection, received, &reception);
 }
 
+bool tp_admit_is_late(const struct tp_policy *policy,
+		      const struct tp_connection *connection)
+{
+	char byte;
+	return !policy->rule.header_optional &&
+	       connection->deadline_ms <= tp_clock_ms() &&
+	       recv(connection->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 enum tp_admission tp_admit(const struct tp_policy *policy,
 			   struct tp_connection *connection)
 {

@@ -32,6 +32,10 @@ enum tp_admission tp_admit(const struct tp_policy *policy,
 enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news);
 
+/* Whether a WAITING one can only be refused: its time is over and nothing has come. */
+bool tp_admit_is_late(const struct tp_policy *policy,
+		      const struct tp_connection *connection);
+
 /* Refuses a connection for a reason of the caller's (static text): writes the log line.
  */
 void tp_admit_refuse(const struct tp_connection *connection, const char *reason);

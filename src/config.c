@@ -9,7 +9,7 @@
 	3000 /* the specification's least: section 2, "at least 3 seconds" */
 #define TIMEOUT_MS_MAX (60 * 60 * 1000)
 #define MAX_HEADER_DEFAULT 4096
-#define MAX_PENDING_DEFAULT 0 /* the waiting room is on trial */
+#define MAX_PENDING_DEFAULT 1024
 #define MAX_PENDING_MAX 65536
 
 /* A piece of a variable's value. */
@@ -236,8 +236,7 @@ static bool read_max_pending(struct reading *reading, struct word word)
 {
 	struct word rest = word;
 	uint32_t number;
-	if (!take_number(&rest, &number) || rest.len || number < 1 ||
-	    number > MAX_PENDING_MAX)
+	if (!take_number(&rest, &number) || rest.len || number > MAX_PENDING_MAX)
 		return is_wrong(reading, word, NULL);
 	reading->policy->rule.max_pending = number;
 	return true;
@@ -373,7 +372,7 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 			 .timeout_ms = TIMEOUT_MS_DEFAULT,
 			 .max_header = MAX_HEADER_DEFAULT,
 			 .max_pending = MAX_PENDING_DEFAULT,
-			 .defer = TP_DEFER_OFF},
+			 .defer = TP_DEFER_AUTO},
 		.log = {.target = TP_LOG_STDERR, .level = TP_LOG_WARNING},
 	};
 	for (size_t i = 0; i < SETTINGS; i++) {

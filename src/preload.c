@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -32,16 +31,6 @@
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
-/* Whether the variables may ask for waiting rooms; the settings are read later. */
-static bool has_rooms(void)
-{
-	static const char name[] = TP_ENVIRON_PREFIX "MAX_PENDING=";
-	for (const char *const *variable = tp_environ(); *variable; variable++)
-		if (!strncmp(*variable, name, sizeof name - 1))
-			return true;
-	return false;
-}
-
 static void forked(void)
 {
 	tp_ready_forked();
@@ -61,7 +50,7 @@ __attribute__((constructor)) static void load(void)
 	tp_real();
 	pthread_atfork(tp_listener_fork, NULL, forked);
 	tp_share_adopt();
-	tp_watch_expect_inherited(has_rooms());
+	tp_watch_expect_inherited(*tp_environ());
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
