@@ -285,6 +285,17 @@ static bool read_log(struct reading *reading, struct word word)
 	return true;
 }
 
+static bool is_path(struct word word)
+{
+	return memchr(word.text, '/', word.len);
+}
+
+/* The names themselves are looked at earlier: tp_config_names_program. */
+static bool read_programs(struct reading *reading, struct word word)
+{
+	return !is_path(word) || is_wrong(reading, word, NULL);
+}
+
 /* The log comes first, so that a mistake in the others is told in the right place. */
 static const struct setting {
 	const char *variable;
@@ -308,6 +319,8 @@ static const struct setting {
 	{"TRUEPEER_MAX_PENDING", read_max_pending, false, "a number from 0 to 65536"},
 	{"TRUEPEER_DEFER", read_defer, false, "auto, on or off"},
 	{"TRUEPEER_IPV6", read_ipv6, false, "pseudo, report, keep or reject"},
+	{"TRUEPEER_PROGRAMS", read_programs, true,
+	 "names of programs, without their folders"},
 };
 
 #define SETTINGS (sizeof settings / sizeof *settings)
@@ -392,4 +405,15 @@ bool tp_config_knows(const char *variable)
 		if (value_of(variable, settings[i].variable))
 			return true;
 	return false;
+}
+
+bool tp_config_names_program(const char *const *variables, const char *const *names)
+{
+	const char *value = find_value(variables, "TRUEPEER_PROGRAMS");
+	struct word word;
+	bool any = false;
+	for (; value && next_word(&value, &word); any = true)
+		if (is_path(word) || find_choice(word, names) >= 0)
+			return true;
+	return !any;
 }

@@ -12,6 +12,7 @@
 
 #include "admit.h"
 #include "clock.h"
+#include "inert.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -484,7 +485,7 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	struct tp_peer peer;
 	union tp_sockaddr kernel;
 	socklen_t kernel_len = sizeof kernel;
-	if (!tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
+	if (tp_is_inert() || !tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
 		return tp_real()->getpeername(fd, addr, len);
 	if (tp_real()->getpeername(fd, &kernel.any, &kernel_len))
 		return -1;
