@@ -30,7 +30,7 @@ struct tp_addr tp_admit_local(int fd)
 {
 	union tp_sockaddr local = {0};
 	socklen_t len = sizeof local;
-	if (getsockname(fd, &local.any, &len))
+	if (tp_real()->getsockname(fd, &local.any, &len))
 		local.any.sa_family = AF_UNSPEC;
 	return tp_addr_from_kernel(&local);
 }
@@ -117,6 +117,7 @@ static enum tp_admission admit_client(const struct tp_rule *rule,
 	struct tp_peer *peer = &connection->peer;
 	peer->client = tp_addr_unmap(header->src);
 	peer->destination = tp_addr_unmap(header->dst);
+	peer->tells_destination = rule->tells_destination;
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
 	if (foreign && rule->ipv6 == TP_IPV6_REJECT)

@@ -261,6 +261,15 @@ static bool read_ipv6(struct reading *reading, struct word word)
 	return ok;
 }
 
+static bool read_sockname(struct reading *reading, struct word word)
+{
+	static const char *const texts[] = {"kernel", "header", NULL};
+	int choice;
+	bool ok = read_choice(reading, word, texts, &choice);
+	reading->policy->rule.tells_destination = choice == 1;
+	return ok;
+}
+
 static bool read_log(struct reading *reading, struct word word)
 {
 	static const char *const targets[] = {"stderr", "syslog", "file:", "none", NULL};
@@ -319,6 +328,7 @@ static const struct setting {
 	{"TRUEPEER_MAX_PENDING", read_max_pending, false, "a number from 0 to 65536"},
 	{"TRUEPEER_DEFER", read_defer, false, "auto, on or off"},
 	{"TRUEPEER_IPV6", read_ipv6, false, "pseudo, report, keep or reject"},
+	{"TRUEPEER_SOCKNAME", read_sockname, false, "kernel or header"},
 	{"TRUEPEER_PROGRAMS", read_programs, true,
 	 "names of programs, without their folders"},
 };

@@ -494,6 +494,28 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	return copy_out(&kernel, kernel_len, addr, len);
 }
 
+static atomic_bool destinations_expected;
+
+void tp_listener_expect_destinations(bool expect)
+{
+	atomic_store(&destinations_expected, expect);
+}
+
+int tp_listener_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct tp_peer peer;
+	union tp_sockaddr kernel;
+	socklen_t kernel_len = sizeof kernel, room = len ? *len : 0;
+	if (!atomic_load_explicit(&destinations_expected, memory_order_relaxed) ||
+	    !tp_peer_get(fd, &peer) || !peer.tells_destination)
+		return tp_real()->getsockname(fd, addr, len);
+	if (tp_real()->getsockname(fd, &kernel.any, &kernel_len))
+		return -1;
+	socklen_t told =
+		tp_peer_destination_to_kernel(&peer, kernel.any.sa_family, room, &kernel);
+	return copy_out(&kernel, told ? told : kernel_len, addr, len);
+}
+
 static void mirror_door(int listener, int epfd, int op, const struct epoll_event *event)
 {
 	int door = tp_share_door(tp_socket_key(listener));

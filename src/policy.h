@@ -54,6 +54,7 @@ struct tp_rule {
 	uint32_t max_pending; /* connections that may wait for their header */
 	enum tp_defer defer;
 	enum tp_ipv6 ipv6;
+	bool tells_destination; /* getsockname reports the header's destination */
 };
 
 enum tp_policy_state {

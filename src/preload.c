@@ -58,6 +58,7 @@ __attribute__((constructor)) static void load(void)
 		tp_share_adopt();
 		tp_watch_expect_inherited(true);
 	}
+	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
@@ -73,6 +74,11 @@ EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	return tp_listener_getpeername(fd, addr, len);
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return tp_listener_getsockname(fd, addr, len);
 }
 
 EXPORT int listen(int fd, int backlog)

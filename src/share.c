@@ -55,7 +55,7 @@ static bool is_end(int fd, uint64_t key, char end)
 {
 	struct name wanted = make_name(key, end, fd), name;
 	socklen_t len = sizeof name;
-	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&name, &len) &&
+	return fd >= 0 && !tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) &&
 	       len == sizeof name && !memcmp(&name, &wanted, sizeof name);
 }
 
@@ -259,7 +259,8 @@ static uint64_t key_of_end(int fd, char end)
 	struct name name;
 	socklen_t len = sizeof name;
 	uint64_t key;
-	if (fcntl(fd, F_GETFD) < 0 || getsockname(fd, (struct sockaddr *)&name, &len) ||
+	if (fcntl(fd, F_GETFD) < 0 ||
+	    tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) ||
 	    len != sizeof name)
 		return 0;
 	memcpy(&key, name.key, sizeof key);
