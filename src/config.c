@@ -93,6 +93,10 @@ static bool read_trust(struct reading *reading, struct word word)
 		{"0.0.0.0/0", "::/0"},
 	};
 	struct tp_prefix_set *trust = &reading->policy->rule.trust;
+	if (word_is(word, "unix")) {
+		reading->policy->rule.trusts_unix = true;
+		return true;
+	}
 	trust->prefixes = reading->prefixes;
 	int name = find_choice(word, names);
 	if (name >= 0) {
@@ -160,7 +164,12 @@ static bool read_listen(struct reading *reading, struct word word)
 	struct tp_rule *rule = &reading->policy->rule;
 	struct tp_listen listen = {0};
 	struct word ports = word;
-	if (!take_listen_address(&ports, &listen) || !parse_ports(ports, &listen))
+	if (*word.text == '/') {
+		/* No port lies in this range. */
+		listen.first_port = 1;
+		listen.path.text = word.text;
+		listen.path.len = word.len;
+	} else if (!take_listen_address(&ports, &listen) || !parse_ports(ports, &listen))
 		return is_wrong(reading, word, NULL);
 	rule->listen = reading->listens;
 	rule->listen[rule->listen_count++] = listen;
@@ -315,9 +324,10 @@ static const struct setting {
 	{"TRUEPEER_LOG", read_log, true,
 	 "stderr, syslog, file:/PATH or none, and error, warning or info"},
 	{"TRUEPEER_TRUST", read_trust, true,
-	 "an address, a prefix such as 10.0.0.0/8, loopback, private or all"},
+	 "an address, a prefix such as 10.0.0.0/8, loopback, private, all or unix"},
 	{"TRUEPEER_LISTEN", read_listen, true,
-	 "a port, a range such as 1000-2000, 192.0.2.1:25 or [2001:db8::1]:25"},
+	 "a port, a range such as 1000-2000, 192.0.2.1:25, [2001:db8::1]:25 or a "
+	 "socket's path"},
 	{"TRUEPEER_HEADER", read_header, false, "require or optional"},
 	{"TRUEPEER_UNTRUSTED", read_untrusted, false, "pass or reject"},
 	{"TRUEPEER_VERSIONS", read_versions, true, "1, 2 or both of them"},
@@ -405,7 +415,8 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 			return false;
 	}
 	tp_prefix_set_finish(&policy->rule.trust);
-	policy->state = policy->rule.trust.count ? TP_POLICY_ON : TP_POLICY_OFF;
+	bool trusts = policy->rule.trust.count || policy->rule.trusts_unix;
+	policy->state = trusts ? TP_POLICY_ON : TP_POLICY_OFF;
 	return true;
 }
 

@@ -130,6 +130,15 @@ bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local)
 	return !rule->listen_count;
 }
 
+bool tp_rule_listens_at(const struct tp_rule *rule, const char *path, size_t len)
+{
+	for (size_t i = 0; i < rule->listen_count; i++)
+		if (len && rule->listen[i].path.len == len &&
+		    !memcmp(rule->listen[i].path.text, path, len))
+			return true;
+	return !rule->listen_count;
+}
+
 bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound)
 {
 	static const uint8_t any_ip[16];

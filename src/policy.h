@@ -12,6 +12,10 @@
 
 /* A listener the rules apply to, by the local address of its connections. */
 struct tp_listen {
+	struct {
+		const char *text; /* of an AF_UNIX listener, not ended by NUL; or NULL */
+		size_t len;
+	} path;
 	struct tp_addr addr; /* AF_UNSPEC: any address; its port is not looked at */
 	bool any_ip;	     /* any address of addr.family */
 	uint16_t first_port, last_port;
@@ -44,6 +48,7 @@ struct tp_log_settings {
 
 struct tp_rule {
 	struct tp_prefix_set trust;
+	bool trusts_unix; /* whoever connects to an AF_UNIX listener */
 	struct tp_listen *listen;
 	size_t listen_count; /* 0: every listener */
 	bool header_optional;
@@ -82,6 +87,9 @@ bool tp_rule_trusts(const struct tp_rule *rule, const struct tp_addr *sender);
 
 /* Whether the rule applies to a connection with this local address. Pure. */
 bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local);
+
+/* The same for an AF_UNIX socket bound to this path, of len bytes. Pure. */
+bool tp_rule_listens_at(const struct tp_rule *rule, const char *path, size_t len);
 
 /* Whether it may apply to a connection of a listener bound to this address. Pure. */
 bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound);
