@@ -303,6 +303,21 @@ static bool read_log(struct reading *reading, struct word word)
 	return true;
 }
 
+static bool read_inherited(struct reading *reading, struct word word)
+{
+	struct tp_inherited_settings *inherited = &reading->policy->inherited;
+	struct word rest = word;
+	uint32_t number;
+	if (word_is(word, "listen-fds")) {
+		inherited->listen_fds = true;
+		return true;
+	}
+	if (!take_number(&rest, &number) || rest.len || number > TP_INHERITED_MAX)
+		return is_wrong(reading, word, NULL);
+	inherited->numbers |= (uint64_t)1 << number;
+	return true;
+}
+
 static bool is_path(struct word word)
 {
 	return memchr(word.text, '/', word.len);
@@ -314,7 +329,10 @@ static bool read_programs(struct reading *reading, struct word word)
 	return !is_path(word) || is_wrong(reading, word, NULL);
 }
 
-/* The log comes first, so that a mistake in the others is told in the right place. */
+/*
+ * The log comes first, so that a mistake in the others is told in the right place; then
+ * what such a mistake closes.
+ */
 static const struct setting {
 	const char *variable;
 	bool (*read)(struct reading *, struct word);
@@ -323,6 +341,8 @@ static const struct setting {
 } settings[] = {
 	{"TRUEPEER_LOG", read_log, true,
 	 "stderr, syslog, file:/PATH or none, and error, warning or info"},
+	{"TRUEPEER_INHERITED", read_inherited, true,
+	 "descriptors from 0 to 63, or listen-fds"},
 	{"TRUEPEER_TRUST", read_trust, true,
 	 "an address, a prefix such as 10.0.0.0/8, loopback, private, all or unix"},
 	{"TRUEPEER_LISTEN", read_listen, true,

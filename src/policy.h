@@ -46,6 +46,14 @@ struct tp_log_settings {
 	} path;
 };
 
+/* Connections that the process begins with and whose header is unread. */
+struct tp_inherited_settings {
+	uint64_t numbers; /* bit by bit, the descriptors up to TP_INHERITED_MAX */
+	bool listen_fds;  /* and those of sd_listen_fds(3) */
+};
+
+#define TP_INHERITED_MAX 63
+
 struct tp_rule {
 	struct tp_prefix_set trust;
 	bool trusts_unix; /* whoever connects to an AF_UNIX listener */
@@ -71,6 +79,7 @@ enum tp_policy_state {
 struct tp_policy {
 	enum tp_policy_state state;
 	struct tp_rule rule;
+	struct tp_inherited_settings inherited;
 	struct tp_log_settings log;
 };
 

@@ -14,6 +14,7 @@
 
 #include "environ.h"
 #include "inert.h"
+#include "inherited.h"
 #include "listener.h"
 #include "ready.h"
 #include "real.h"
@@ -59,6 +60,7 @@ __attribute__((constructor)) static void load(void)
 		tp_watch_expect_inherited(true);
 	}
 	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
+	tp_inherited_read();
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
