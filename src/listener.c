@@ -12,6 +12,7 @@
 
 #include "admit.h"
 #include "clock.h"
+#include "inert.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -484,13 +485,35 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	struct tp_peer peer;
 	union tp_sockaddr kernel;
 	socklen_t kernel_len = sizeof kernel;
-	if (!tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
+	if (tp_is_inert() || !tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
 		return tp_real()->getpeername(fd, addr, len);
 	if (tp_real()->getpeername(fd, &kernel.any, &kernel_len))
 		return -1;
 	kernel_len =
 		tp_peer_to_kernel(&peer, kernel.any.sa_family, len ? *len : 0, &kernel);
 	return copy_out(&kernel, kernel_len, addr, len);
+}
+
+static atomic_bool destinations_expected;
+
+void tp_listener_expect_destinations(bool expect)
+{
+	atomic_store(&destinations_expected, expect);
+}
+
+int tp_listener_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct tp_peer peer;
+	union tp_sockaddr kernel;
+	socklen_t kernel_len = sizeof kernel, room = len ? *len : 0;
+	if (!atomic_load_explicit(&destinations_expected, memory_order_relaxed) ||
+	    !tp_peer_get(fd, &peer) || !peer.tells_destination)
+		return tp_real()->getsockname(fd, addr, len);
+	if (tp_real()->getsockname(fd, &kernel.any, &kernel_len))
+		return -1;
+	socklen_t told =
+		tp_peer_destination_to_kernel(&peer, kernel.any.sa_family, room, &kernel);
+	return copy_out(&kernel, told ? told : kernel_len, addr, len);
 }
 
 static void mirror_door(int listener, int epfd, int op, const struct epoll_event *event)

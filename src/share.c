@@ -72,7 +72,7 @@ static bool is_end(int fd, uint64_t key, char end)
 {
 	struct name wanted = make_name(key, end, fd), name;
 	socklen_t len = sizeof name;
-	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&name, &len) &&
+	return fd >= 0 && !tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) &&
 	       len == sizeof name && !memcmp(&name, &wanted, sizeof name);
 }
 
@@ -276,7 +276,8 @@ static uint64_t key_of_end(int fd, char end)
 	struct name name;
 	socklen_t len = sizeof name;
 	uint64_t key;
-	if (getsockname(fd, (struct sockaddr *)&name, &len) || len != sizeof name)
+	if (tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) ||
+	    len != sizeof name)
 		return 0;
 	key = take_hex(name.key);
 	return is_end(fd, key, end) ? key : 0;
