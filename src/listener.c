@@ -27,6 +27,7 @@
 #define ROOMS 16
 #define TWINS_LOOKED_AT 4096 /* descriptors */
 #define MOMENT_MS 2
+#define FIRST_MOMENT_MS 40
 #define BLIND_WAIT_MS                                                                    \
 	100 /* where nothing would wake the program for a parked connection */
 #define DEFERRED_BACKLOG 1024
@@ -183,17 +184,29 @@ static bool is_deferred(int listener)
 }
 
 /*
+ * A program that waits in poll or select, and accepts for the first time from a listener
+ * on which accept should sleep, is about to meet an EAGAIN that it may not know.
+ */
+static int moment_ms(int listener, bool first)
+{
+	return first && tp_watch_has(listener, TP_POLLED) &&
+			       tp_sleep_is_blocking(listener)
+		       ? FIRST_MOMENT_MS
+		       : MOMENT_MS;
+}
+
+/*
  * A header that was sent right behind the connection is here in a moment, which is
  * cheaper to wait for than a room to make. Only for the first: a crowd of silent ones is
  * parked. One that was deferred has had its time already.
  */
 static enum tp_admission await_header(const struct tp_policy *policy, int listener,
-				      struct tp_connection *connection)
+				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
 	if (tp_room_any() || connection->seen)
 		return TP_WAITING;
-	int n = tp_real()->poll(&fd, 1, MOMENT_MS);
+	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
 	struct tp_news news = {
 		.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR),
 		.expired = n == 0 && is_deferred(listener),
@@ -257,13 +270,14 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 			struct tp_connection *connection)
 {
 	enum tp_admission admission = tp_admit(policy, connection);
+	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
 	if (connection->in_scope && policy->rule.max_pending) {
 		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
 	if (admission == TP_WAITING)
-		admission = await_header(policy, call->fd, connection);
+		admission = await_header(policy, call->fd, connection, first);
 	switch (admission) {
 	case TP_ADMITTED:
 		return hand_over(connection, call);
