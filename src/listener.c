@@ -295,26 +295,26 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
  * Nothing in the kernel's queue; there may be something in the channel, which waits that
  * are ours have looked into.
  */
-static int accept_none(const struct tp_policy *policy, int listener, bool woken)
+static int accept_none(const struct tp_policy *policy, int listener)
 {
 	if (errno != EAGAIN)
 		return FAILED;
-	bool looked = woken && tp_watch_has(listener, TP_ACCEPTED);
+	bool due = tp_sleep_is_due(listener);
+	bool looked =
+		!due && tp_sleep_has_waited() && tp_watch_has(listener, TP_ACCEPTED);
 	tp_watch_add(listener, TP_ACCEPTED);
 	if (tp_share_any() && !looked && gather(policy, listener))
 		return RETRY;
-	return tp_sleep_is_due(listener) ? SLEEP : FAILED;
+	return due ? SLEEP : FAILED;
 }
 
-static int accept_new(const struct tp_policy *policy, const struct tp_accept *call,
-		      bool woken)
+static int accept_new(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection = {.sender_len = sizeof connection.sender};
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return policy->rule.max_pending ? accept_none(policy, call->fd, woken)
-						: FAILED;
+		return policy->rule.max_pending ? accept_none(policy, call->fd) : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -323,8 +323,7 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 }
 
 /* Connections that were taken ahead or whose header was late, then the kernel's queue. */
-static int accept_next(const struct tp_policy *policy, const struct tp_accept *call,
-		       bool woken)
+static int accept_next(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	int result = RETRY, cancel_state;
 	if (tp_ready_any() || tp_room_any()) {
@@ -335,7 +334,7 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 			result = accept_parked(policy, call);
 		pthread_setcancelstate(cancel_state, NULL);
 	}
-	return result == RETRY ? accept_new(policy, call, woken) : result;
+	return result == RETRY ? accept_new(policy, call) : result;
 }
 
 /* Sleeps in accept, where the program means to: one that was woken is told it was for
@@ -362,9 +361,11 @@ int tp_listener_accept(const struct tp_accept *call)
 	bool woken = tp_sleep_was_woken(), blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
-	while ((result = accept_next(policy, call, woken)) < FAILED) {
-		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns))
-			return FAILED;
+	while ((result = accept_next(policy, call)) < FAILED) {
+		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns)) {
+			result = FAILED;
+			break;
+		}
 		if (result == RETRY_BLIND && !blind) {
 			wait_a_moment(call->fd);
 			blind = true;
