@@ -23,6 +23,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = os.environ.get("LIBTRUEPEER") or str(HERE.parents[1] / "src/.libs/libtruepeer.so")
+COMMAND = os.environ.get("TRUEPEER") or str(HERE.parents[1] / "src/truepeer")
 PATIENCE = 20  # seconds: no wait in these tests is longer, and none normally comes near
 
 _spec = importlib.util.spec_from_file_location("check", HERE.parent / "vectors/check.py")
