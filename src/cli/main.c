@@ -14,6 +14,7 @@ static const struct {
 	const char *summary;
 } subcommands[] = {
 	{"decode", "truepeer decode", tp_cli_decode, "show a captured PROXY header"},
+	{"send", "truepeer send", tp_cli_send, "connect as a client behind a balancer"},
 };
 
 #define SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
