@@ -39,4 +39,7 @@ bool tp_config_names_program(const char *const *variables, const char *const *na
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);
 
+/* The name of the i-th variable, NULL behind the last. */
+const char *tp_config_variable(size_t i);
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* truepeer(1): picks the subcommand. */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "cli.h"
@@ -13,6 +12,7 @@ static const struct {
 	int (*run)(int, char **);
 	const char *summary;
 } subcommands[] = {
+	{"run", "truepeer run", tp_cli_run, "start a server with the library"},
 	{"decode", "truepeer decode", tp_cli_decode, "show a captured PROXY header"},
 	{"send", "truepeer send", tp_cli_send, "connect as a client behind a balancer"},
 };
@@ -57,7 +57,6 @@ static void list(FILE *out)
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
-	signal(SIGPIPE, SIG_IGN); /* writes say EPIPE instead */
 	if (!word) {
 		list(stderr);
 		return TP_CLI_USAGE;

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -349,6 +350,7 @@ int tp_cli_send(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	fill_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN); /* write says EPIPE instead */
 	int fd = open_connection(&request);
 	if (fd < 0)
 		return TP_CLI_NO;
