@@ -64,6 +64,13 @@ bool tp_settings_trust(const struct tp_settings *settings, const struct tp_addr 
 	       tp_rule_trusts(&settings->policy.rule, sender);
 }
 
+bool tp_settings_require(const struct tp_settings *settings, const struct tp_addr *sender,
+			 const struct tp_addr *local)
+{
+	return tp_settings_trust(settings, sender, local) &&
+	       !settings->policy.rule.header_optional;
+}
+
 bool tp_settings_listen(const struct tp_settings *settings, const struct tp_addr *bound)
 {
 	return tp_rule_listens_on(&settings->policy.rule, bound);

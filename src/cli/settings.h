@@ -32,6 +32,10 @@ bool tp_settings_trust_somebody(const struct tp_settings *settings);
 bool tp_settings_trust(const struct tp_settings *settings, const struct tp_addr *sender,
 		       const struct tp_addr *local);
 
+/* Whether such a connection has to bring one. */
+bool tp_settings_require(const struct tp_settings *settings, const struct tp_addr *sender,
+			 const struct tp_addr *local);
+
 /* Whether a listener bound to this address is in scope. */
 bool tp_settings_listen(const struct tp_settings *settings, const struct tp_addr *bound);
 
