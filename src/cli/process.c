@@ -110,7 +110,7 @@ static char **read_copy(int memory, uint64_t address)
  * neighbours: it begins at some page. */
 static void read_settings(struct tp_process *process)
 {
-	enum { MAPPING_MAX = 64 * 1024 * 1024 };
+	enum { MAPPING_MAX = 1024 * 1024 * 1024 };
 	char path[64], *line, *rest, *text;
 	size_t len, page = (size_t)sysconf(_SC_PAGESIZE);
 	snprintf(path, sizeof path, "/proc/%d/mem", process->pid);

@@ -89,7 +89,7 @@ def test_every_valid_vector_comes_back(sink):
         shown = decoded(bytes.fromhex(vector["hex"])[:vector["len"]])
         again = decoded(received(sink, *options_of(shown)))
         if shown["version"] == 1:  # the text of an address is not unique: zero groups, dotted tails
-            assert (again.pop("length"), shown.pop("length"))
+            del again["length"], shown["length"]
         assert meaning(again) == meaning(shown), vector["id"]
 
 
