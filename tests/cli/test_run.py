@@ -11,7 +11,7 @@ import harness
 import programs
 import pytest
 from conftest import TRUEPEER, assert_wrong, environment, truepeer
-from harness import LIBRARY, Program, ask, find, v2
+from harness import LIBRARY, Program, find, parse
 
 REFUSED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 TRUST = ["--trust", "loopback"]
@@ -35,7 +35,8 @@ def test_a_server_reports_the_client(serve_path, tmp_path):
     server = Program([TRUEPEER, "run", *TRUST, "--timeout", "2s", "--", serve_path, "loop"], environment(),
                      tmp_path).listening()
     try:
-        answer = ask(server.port, v2(source="203.0.113.7", sport=5) + b"x")
+        done = truepeer("send", "--src", "203.0.113.7:5", "127.0.0.1", server.port, input=b"x")
+        answer = parse(done.stdout)
         assert answer.peer == "inet 203.0.113.7 5" and answer.payload == b"x"
     finally:
         server.stop()
