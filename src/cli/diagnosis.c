@@ -87,7 +87,8 @@ static void examine_entry(const struct subject *subject, const char *entry)
 		       "LD_PRELOAD names %s, but the process has not loaded it", name);
 }
 
-/* The next process up whose environment has the library; 0: none that we may see. */
+/* The next process up that has the library, or its name in the environment (where the
+ * program is a static one); 0: none that we may see. */
 static pid_t find_starter(const struct tp_process *process)
 {
 	char entry[PATH_MAX];
@@ -96,7 +97,8 @@ static pid_t find_starter(const struct tp_process *process)
 		struct tp_process starter;
 		if (tp_process_read(pid, &starter))
 			break;
-		if (find_entry(tp_process_variable(&starter, "LD_PRELOAD"), entry))
+		if (starter.library_count ||
+		    find_entry(tp_process_variable(&starter, "LD_PRELOAD"), entry))
 			found = pid;
 		tp_process_free(&starter);
 		pid = tp_process_parent(pid);

@@ -4,6 +4,8 @@
 import contextlib
 import json
 import os
+import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import programs
 import pytest
 from conftest import assert_wrong, truepeer
 from harness import LIBRARY, Program, connect, eventually, find, free_port, v2
+from test_servers import DOVECOT
 
 HERE = Path(__file__).resolve().parent
 
@@ -157,6 +160,32 @@ def test_the_environment_was_scrubbed(start, server_path):
     starter = start(["sh", "-c", f"env -i {server_path} loop & wait"], harness.environment()).listening()
     assert_cause("scrubbed", str(server_path), "--port", starter.port)
     assert_cause("scrubbed", str(server_path), starter.pid)
+
+
+def test_dovecot_without_import_environment(start, folder):
+    if os.geteuid() != 0:
+        pytest.skip("a dovecot with all its users needs root")
+    program, port, mail = find("dovecot", "dovecot-imapd"), free_port(), pwd.getpwnam("mail")
+    config = folder / "imap.conf"
+    text = DOVECOT.format(folder=folder / "imap", port=port, login="dovenull", internal="dovecot",
+                          mail=mail.pw_uid, mail_group=mail.pw_gid)
+    config.write_text(re.sub(r"import_environment = .*", "import_environment = TZ", text))
+    (folder / "imap").mkdir()
+    start([program, "-F", "-c", config], harness.environment())
+    with contextlib.closing(eventually(lambda: greeted(port), "dovecot greets")):
+        found = asked("--port", port)
+    assert "imap-login" in found.get("scrubbed", ""), found
+    assert "cleared on the way" in found["scrubbed"]
+
+
+def greeted(port):
+    """A connection that the server has answered: its login process is there."""
+    with contextlib.suppress(OSError):
+        client = connect(port)
+        client.settimeout(5)
+        if client.recv(1):
+            return client
+        client.close()
 
 
 @pytest.fixture
