@@ -206,44 +206,66 @@ def test_we_go_on_sending_after_the_servers_half_close(sink):
     assert process.wait(PATIENCE) == 0
 
 
-def test_no_processor_time_is_used_while_waiting(sink):
-    """Neither with standard input at its end, nor with the server's half closed, nor with output blocked."""
-    def used(process):
-        with open(f"/proc/{process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def used(process):
+    """Seconds of processor time."""
+    with open(f"/proc/{process.pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def idle(process):
-        before = used(process)
-        time.sleep(0.5)
-        assert used(process) - before < 0.1
 
+def assert_idle(process):
+    before = used(process)
+    time.sleep(0.5)
+    assert used(process) - before < 0.1
+
+
+def fill(connection):
+    """Sends until nothing moves any more: nobody reads the other end's output."""
+    connection.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            connection.send(bytes(1000000))
+    eventually(lambda: not select.select([], [connection], [], 0.3)[1], "everything is full")
+
+
+def test_waiting_for_the_answer_is_idle(sink):
     process, connection = start(sink, stdin=subprocess.DEVNULL)
     with connection:
-        idle(process)
-    process.wait(PATIENCE)
+        assert_idle(process)
+    assert process.wait(PATIENCE) == 0
+
+
+def test_waiting_for_input_after_the_servers_half_close_is_idle(sink):
     process, connection = start(sink)
     with connection:
         connection.shutdown(socket.SHUT_WR)
-        idle(process)
+        assert_idle(process)
         process.stdin.close()
-    process.wait(PATIENCE)
+    assert process.wait(PATIENCE) == 0
+
+
+def test_output_that_is_blocked_holds_up_that_direction_alone(sink):
     process, connection = start(sink)
     with connection:
-        connection.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            while True:
-                connection.send(bytes(1000000))
-        eventually(lambda: not select.select([], [connection], [], 0.3)[1], "everything is full")
-        idle(process)
-        process.kill()
+        fill(connection)
+        assert_idle(process)
+        process.stdin.write(b"upwards")
+        connection.settimeout(PATIENCE)
+        assert connection.recv(7, socket.MSG_WAITALL) == b"upwards"
+        reset(connection)
+        assert_idle(process)
+    process.kill()
     process.wait(PATIENCE)
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
 
 
 def test_a_reset_is_told(sink):
     process, connection = start(sink)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    connection.close()
+    reset(connection)
     assert process.wait(PATIENCE) == 1
     assert b"reset" in process.stderr.read()
 
