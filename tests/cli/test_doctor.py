@@ -343,6 +343,13 @@ def test_configurations_of_servers_that_read_it(program, config, statement, fold
     assert asked("--", binary, "-c", file, env=harness.environment()) == {}
 
 
+def test_what_stands_in_a_comment_says_nothing(folder):
+    binary, file = folder / "squid", folder / "comment.conf"
+    shutil.copy("/bin/true", binary)
+    file.write_text("http_port 3128 # require-proxy-header\n")
+    assert asked("--", binary, "-f", file, env=harness.environment()) == {}
+
+
 def test_postfix_reads_the_header_itself(folder):
     binary, place = folder / "master", folder / "postfix"
     shutil.copy("/bin/true", binary)

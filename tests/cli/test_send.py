@@ -24,6 +24,12 @@ def sink():
         yield made
 
 
+def accepted(server):
+    connection, _ = server.accept()
+    connection.settimeout(PATIENCE)
+    return connection
+
+
 def port(server):
     return server.getsockname()[1]
 
@@ -33,8 +39,7 @@ def received(server, *options, input=b"", host=HOST):
     got = []
 
     def take():
-        connection, _ = server.accept()
-        with connection:
+        with accepted(server) as connection:
             got.append(b"".join(iter(lambda: connection.recv(65536), b"")))
     taker = threading.Thread(target=take, daemon=True)
     taker.start()
@@ -143,7 +148,7 @@ def test_pieces(sink):
     """--split 5 --delay 50: each piece arrives alone, 50 ms after the one before."""
     process = subprocess.Popen([TRUEPEER, "send", "--v1", "--unknown", "--split", "5", "--delay", "50",
                                 HOST, str(port(sink))], stdin=subprocess.DEVNULL, env=environment())
-    connection, _ = sink.accept()
+    connection = accepted(sink)
     start, pieces = time.monotonic(), []
     with connection:
         while piece := connection.recv(100):
@@ -159,8 +164,7 @@ def start(server, *, stdin=subprocess.PIPE, stdout=subprocess.PIPE):
     """A running truepeer send, and the server's end with the header (15 bytes) read."""
     process = subprocess.Popen([TRUEPEER, "send", "--v1", "--unknown", HOST, str(port(server))], stdin=stdin,
                                stdout=stdout, stderr=subprocess.PIPE, env=environment(), bufsize=0)
-    connection, _ = server.accept()
-    connection.settimeout(PATIENCE)
+    connection = accepted(server)
     assert connection.recv(15, socket.MSG_WAITALL) == b"PROXY UNKNOWN\r\n"
     return process, connection
 
@@ -293,7 +297,7 @@ def test_a_terminal_ends_with_the_connection(sink):
 def test_closed_standard_descriptors(sink):
     script = 'exec "$0" send --v1 --unknown "$1" "$2" <&- >&- 2>&-'
     process = subprocess.Popen(["sh", "-c", script, TRUEPEER, HOST, str(port(sink))], env=environment())
-    connection, _ = sink.accept()
+    connection = accepted(sink)
     with connection:
         assert connection.recv(100) == b"PROXY UNKNOWN\r\n"
         assert connection.recv(100) == b""
