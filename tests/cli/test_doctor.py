@@ -45,7 +45,9 @@ def start(folder):
 @pytest.fixture
 def serve(start, server_path):
     """serve("loop", TIMEOUT="1s", ...): the test server with the library, listening."""
-    return lambda mode="loop", **variables: start([server_path, mode], harness.environment(**variables)).listening()
+    def run(*words, **variables):
+        return start([server_path, *(words or ["loop"])], harness.environment(**variables)).listening()
+    return run
 
 
 def asked(*words, **options):
@@ -281,6 +283,15 @@ def test_the_balancer_is_not_trusted(serve):
     with connect(server.port, source="127.0.0.9") as client:
         client.sendall(v2())
         assert_cause("untrusted-sender", "127.0.0.9", server.pid)
+
+
+@pytest.mark.parametrize("host, name", [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_an_ipv6_listener(host, name, serve):
+    server = serve("loop", "-6", TRUST="10.0.0.0/8")
+    with connect(server.port, host=host) as client:
+        client.sendall(v2())
+        assert_cause("untrusted-sender", f"come from {name}", server.pid)
+    assert asked(serve("loop", "-6", LISTEN="[::]:1").pid)["no-listener-in-scope"]
 
 
 def test_a_direct_client_beside_a_balancer_is_no_finding(serve):
