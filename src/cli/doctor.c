@@ -205,13 +205,19 @@ static int list_sockets(struct consultation *consultation)
 	return error ? give_up(consultation, "sock_diag", strerror(error)) : -1;
 }
 
-/* Whether a connection is silent, but so young that this means nothing yet. */
-static bool is_in_doubt(const struct tp_sockets *sockets)
+/* Whether a connection of theirs is silent, but so young that this means nothing yet. */
+static bool is_in_doubt(const struct consultation *consultation)
 {
-	for (size_t i = 0; i < sockets->count; i++)
-		if (!sockets->list[i].listening && !sockets->list[i].received &&
-		    sockets->list[i].silent_ms < SECOND_LOOK_MS)
-			return true;
+	const struct tp_sockets *sockets = &consultation->sockets;
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct tp_socket *at = &sockets->list[i];
+		if (at->listening || at->received || at->silent_ms >= SECOND_LOOK_MS)
+			continue;
+		for (size_t n = 0; n < consultation->process_count; n++)
+			if (holds_listener(consultation, &consultation->processes[n],
+					   at->local.port))
+				return true;
+	}
 	return false;
 }
 
@@ -228,7 +234,7 @@ static int examine(struct consultation *consultation)
 	if (status < 0)
 		status = consultation->port ? find_listeners(consultation)
 					    : find_process(consultation);
-	if (status < 0 && is_in_doubt(&consultation->sockets)) {
+	if (status < 0 && is_in_doubt(consultation)) {
 		nanosleep(&(struct timespec){0, SECOND_LOOK_MS * 1000000L}, NULL);
 		status = list_sockets(consultation);
 	}

@@ -227,7 +227,7 @@ def test_programs_that_cannot_be_preloaded(make, cause, word, start, folder):
 
 
 def test_setuid(start, folder):
-    program = programs.setuid(programs.compiled(folder, "server"), folder)
+    program = programs.setuid(programs.compiled(folder, "plain"), folder)
     assert_cause("setuid", "gained privileges", start([program], harness.environment()).listening().pid)
     assert_cause("setuid", "setuid", "--", program, env=harness.environment())
 
@@ -235,7 +235,7 @@ def test_setuid(start, folder):
 def test_capabilities(start, folder):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file capabilities")
-    program = programs.capable(programs.compiled(folder, "server"), folder)
+    program = programs.capable(programs.compiled(folder, "plain"), folder)
     as_nobody = [sys.executable, "-c", "import os,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
                                        "os.execv(sys.argv[1], sys.argv[1:])"]
     server = start([*as_nobody, program], harness.environment()).listening()
@@ -455,7 +455,7 @@ def test_what_others_may_not_see(serve):
 def test_nobody_sees_what_is_theirs(start, folder):
     if os.geteuid() != 0:
         pytest.skip("only root can become nobody")
-    program = programs.compiled(folder, "server")
+    program = programs.compiled(folder, "plain")
     program.chmod(0o755)
     command = [sys.executable, "-c", "import os,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
                                      "os.execv(sys.argv[1], sys.argv[1:])", program]

@@ -251,6 +251,8 @@ def test_waiting_for_input_after_the_servers_half_close_is_idle(sink):
 def test_output_that_is_blocked_holds_up_that_direction_alone(sink):
     process, connection = start(sink)
     with connection:
+        connection.sendall(b"odd")
+        eventually(lambda: select.select([process.stdout], [], [], 0)[0], "the first bytes are through")
         fill(connection)
         assert_idle(process)
         process.stdin.write(b"upwards")
