@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "executable.h"
 #include "native.h"
-#include "program.h"
 #include "settings.h"
 #include "text.h"
 
@@ -29,6 +29,9 @@ struct subject {
 
 /* ---- why the library is not there ---- */
 
+static const char gain_nothing[] =
+	"take the bit or the capabilities off the file, and start it as the user it "
+	"needs to be";
 static const char start_with_run[] =
 	"start the server with truepeer run, see truepeer(1)";
 
@@ -39,12 +42,11 @@ static void examine_binary(const struct subject *subject)
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/exe", subject->process->pid);
 	if (tp_elf_read(path, &elf))
-		tp_program_examine(subject->process->exe, &elf,
-				   &subject->diagnosis->library->elf, subject->findings);
+		tp_executable_examine(subject->process->exe, &elf,
+				      &subject->diagnosis->library->elf,
+				      subject->findings);
 	if (subject->process->secure)
-		tp_finding_add(subject->findings, "setuid",
-			       "take the bit or the capabilities off the file, and start "
-			       "it as the user it needs to be",
+		tp_finding_add(subject->findings, "setuid", gain_nothing,
 			       "%s gained privileges when it started (setuid, setgid or "
 			       "file capabilities): the loader ignores LD_PRELOAD then",
 			       tp_finding_quote(subject->process->exe));
@@ -80,7 +82,7 @@ static void examine_entry(const struct subject *subject, const char *entry)
 			       "LD_PRELOAD names %s, but the process finds: %s", name,
 			       strerror(errno));
 	else if (*entry == '/' && library.is_elf && tp_elf_read(exe, &elf))
-		tp_program_examine(process->exe, &elf, &library, subject->findings);
+		tp_executable_examine(process->exe, &elf, &library, subject->findings);
 	tp_finding_add(subject->findings, "not-mapped",
 		       "restart the server, and look for messages of the loader (ld.so) "
 		       "on its standard error",
@@ -152,13 +154,21 @@ static void examine_library(const struct subject *subject)
 	if (!process->library_count)
 		explain_absence(subject);
 	if (process->library_count > 1)
-		tp_finding_add(subject->findings, "second-copy",
-			       "name one of them in LD_PRELOAD and /etc/ld.so.preload "
-			       "together, and restart the server",
-			       "two copies of the library are mapped, %s and %s: the "
-			       "second may wait for a header that the first has read",
-			       tp_finding_quote(process->libraries[0]),
-			       tp_finding_quote(process->libraries[1]));
+		tp_finding_add(
+			subject->findings, "second-copy",
+			"name one of them alone in LD_PRELOAD and "
+			"/etc/ld.so.preload, and restart the server",
+			"two copies of the library are mapped, %s and %s: one of "
+			"them stands aside, or, if their versions differ, may wait "
+			"for a header that the other has read",
+			tp_finding_quote(process->libraries[0]),
+			tp_finding_quote(process->libraries[1]));
+	if (process->library_count && process->secure)
+		tp_finding_add(subject->findings, "setuid", gain_nothing,
+			       "%s gained privileges when it started (setuid, setgid or "
+			       "file capabilities): no variable is believed then, and "
+			       "nothing is touched",
+			       tp_finding_quote(process->exe));
 }
 
 /* ---- settings ---- */
@@ -189,22 +199,48 @@ static void examine_settings(struct subject *subject, const char *const *variabl
 		tp_settings_free(settings);
 }
 
-/* Of the two the library's copy is what counts: the environment may be written over. */
+static const char *without_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* A script goes by its own name as well: the first argument of its interpreter. */
+static void examine_name(const struct subject *subject, const char *const *variables)
+{
+	const struct tp_process *process = subject->process;
+	const char *names[4] = {without_folder(process->exe)};
+	for (size_t i = 0; i < 2 && process->arguments[i]; i++)
+		names[i + 1] = without_folder(process->arguments[i]);
+	if (!tp_settings_name_program(variables, names))
+		tp_finding_add(subject->findings, "left-out",
+			       "add it to TRUEPEER_PROGRAMS, or unset that, and restart "
+			       "the server",
+			       "TRUEPEER_PROGRAMS does not name %s: the library does "
+			       "nothing in it",
+			       tp_finding_quote(names[0]));
+}
+
+/* The library's copy is what counts: the environment may be written over. */
 static void examine_settings_of_process(struct subject *subject)
 {
 	const struct tp_process *process = subject->process;
+	const char *const *variables =
+		(const char *const *)(process->settings ? process->settings
+							: process->variables);
 	bool is_whole = tp_process_variable(process, "LD_PRELOAD") &&
 			tp_process_variable(process, "TRUEPEER_TRUST");
-	if (!process->settings && process->is_closed && !is_whole)
+	if (process->secure)
+		return;
+	if (!process->settings && process->is_closed && !is_whole) {
 		tp_finding_add(subject->findings, "settings-unseen", "try as root",
 			       "the settings of %s cannot be seen: its memory is closed "
 			       "to us",
 			       tp_finding_quote(process->exe));
-	else
-		examine_settings(subject,
-				 (const char *const *)(process->settings
-							       ? process->settings
-							       : process->variables));
+		return;
+	}
+	examine_settings(subject, variables);
+	examine_name(subject, variables);
 }
 
 /* ---- listeners ---- */
@@ -246,11 +282,14 @@ static bool has_inherited_connection(const struct subject *subject)
 
 static void explain_no_listener(const struct subject *subject)
 {
+	const struct tp_settings *settings = subject->settings;
+	if (settings &&
+	    (tp_settings_inherit(settings) || tp_settings_trust_unix(settings)))
+		return; /* it may do without */
 	if (has_inherited_connection(subject))
 		tp_finding_add(subject->findings, "accepted-elsewhere",
-			       "give the library to the program that accepts (inetd, "
-			       "xinetd), or let the server listen itself: Accept=no in a "
-			       "systemd.socket",
+			       "set TRUEPEER_INHERITED=0 for it, see truepeer(7), or let "
+			       "the server listen itself",
 			       "the connection of %s was accepted by another program, as "
 			       "with Accept=yes in a systemd.socket or an inetd",
 			       tp_finding_quote(subject->process->exe));
@@ -417,19 +456,19 @@ void tp_diagnose_process(const struct tp_diagnosis *diagnosis,
 void tp_diagnose_command(const struct tp_diagnosis *diagnosis, char *const *command,
 			 const char *const *variables)
 {
-	static struct tp_program program;
+	static struct tp_executable program;
 	struct tp_findings *findings = diagnosis->findings;
 	struct subject subject = {diagnosis, NULL, findings, NULL};
-	int error = tp_program_find(*command, &program);
+	int error = tp_executable_find(*command, &program);
 	if (error) {
 		tp_finding_add(findings, "command", "name a program that can be started",
 			       "%s: %s", tp_finding_quote(*command),
 			       error == ENOENT ? "no such command" : strerror(error));
 		return;
 	}
-	tp_program_examine(program.binary, &program.elf, &diagnosis->library->elf,
-			   findings);
-	tp_program_examine_privileges(program.binary, findings);
+	tp_executable_examine(program.binary, &program.elf, &diagnosis->library->elf,
+			      findings);
+	tp_executable_examine_privileges(program.binary, findings);
 	examine_settings(&subject, variables);
 	examine_native(findings, 0, program.path, command);
 	tp_settings_free(subject.settings);

@@ -9,8 +9,8 @@
 
 #include "cli.h"
 #include "escape.h"
+#include "executable.h"
 #include "library.h"
-#include "program.h"
 #include "settings.h"
 
 /* As env(1) and timeout(1) have it; other statuses are the command's. */
@@ -46,7 +46,7 @@ struct request {
 	bool dry_run;
 	char **command;
 	struct tp_library library;
-	struct tp_program program;
+	struct tp_executable program;
 };
 
 static int refuse(const struct request *request, const char *word, const char *why)
@@ -177,7 +177,7 @@ static int check_library(struct request *request)
 
 static int tell_unfound(const struct request *request, int error)
 {
-	const struct tp_program *program = &request->program;
+	const struct tp_executable *program = &request->program;
 	const char *word = *program->binary ? program->binary : *request->command;
 	tp_cli_wrong(request->name, word,
 		     error == ENOENT ? "no such command" : strerror(error));
@@ -187,13 +187,13 @@ static int tell_unfound(const struct request *request, int error)
 static int check_command(struct request *request)
 {
 	static struct tp_findings findings;
-	struct tp_program *program = &request->program;
-	int error = tp_program_find(*request->command, program);
+	struct tp_executable *program = &request->program;
+	int error = tp_executable_find(*request->command, program);
 	if (error)
 		return tell_unfound(request, error);
-	tp_program_examine(program->binary, &program->elf, &request->library.elf,
-			   &findings);
-	tp_program_examine_privileges(program->binary, &findings);
+	tp_executable_examine(program->binary, &program->elf, &request->library.elf,
+			      &findings);
+	tp_executable_examine_privileges(program->binary, &findings);
 	for (size_t i = 0; i < findings.count; i++)
 		fprintf(stderr, "%s: %s; the way out: %s\n", request->name,
 			findings.list[i].text, findings.list[i].remedy);

@@ -56,6 +56,22 @@ bool tp_settings_trust_somebody(const struct tp_settings *settings)
 	return settings->policy.state == TP_POLICY_ON;
 }
 
+bool tp_settings_name_program(const char *const *variables, const char *const *names)
+{
+	return tp_config_names_program(variables, names);
+}
+
+bool tp_settings_inherit(const struct tp_settings *settings)
+{
+	const struct tp_inherited_settings *inherited = &settings->policy.inherited;
+	return inherited->numbers || inherited->listen_fds;
+}
+
+bool tp_settings_trust_unix(const struct tp_settings *settings)
+{
+	return settings->policy.rule.trusts_unix;
+}
+
 bool tp_settings_trust(const struct tp_settings *settings, const struct tp_addr *sender,
 		       const struct tp_addr *local)
 {

@@ -28,6 +28,16 @@ void tp_settings_free(struct tp_settings *settings);
 /* Whether some source is trusted. */
 bool tp_settings_trust_somebody(const struct tp_settings *settings);
 
+/* Whether TRUEPEER_PROGRAMS in the variables names one of these (ended by NULL), or is
+ * not set. */
+bool tp_settings_name_program(const char *const *variables, const char *const *names);
+
+/* Whether connections that somebody else accepted are to be read. */
+bool tp_settings_inherit(const struct tp_settings *settings);
+
+/* Whether AF_UNIX listeners are trusted. */
+bool tp_settings_trust_unix(const struct tp_settings *settings);
+
 /* Whether a connection from this sender with this local address may bring a header. */
 bool tp_settings_trust(const struct tp_settings *settings, const struct tp_addr *sender,
 		       const struct tp_addr *local);

@@ -391,17 +391,21 @@ def test_io_uring(start, folder):
         assert_cause("io-uring", "io_uring", server.pid)
 
 
-def test_somebody_else_accepts(start):
+@pytest.mark.parametrize("inherited", [False, True])
+def test_somebody_else_accepts(inherited, start):
     program, port = find("systemd-socket-activate", "systemd"), free_port()
     env = harness.environment()
     start([program, "--accept", "--inetd", "-l", f"127.0.0.1:{port}", "-E", f"LD_PRELOAD={env['LD_PRELOAD']}",
-           "-E", "TRUEPEER_TRUST=loopback", "cat"], harness.environment(plain=True))
+           "-E", "TRUEPEER_TRUST=loopback", *(["-E", "TRUEPEER_INHERITED=0"] if inherited else []), "cat"], harness.environment(plain=True))
     eventually(lambda: listens(port), "systemd-socket-activate listens")
     with connect(port) as client:
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
+        client.sendall(b"PROXY UNKNOWN\r\nx")
+        assert client.recv(100).endswith(b"x")
         ours, = (int(pid) for pid in os.listdir("/proc") if pid.isdigit() and serves(pid, client))
-        assert_cause("accepted-elsewhere", "cat", ours)
+        if inherited:
+            assert asked(ours) == {}
+        else:
+            assert_cause("accepted-elsewhere", "cat", ours)
 
 
 def serves(pid, client):
@@ -413,6 +417,11 @@ def serves(pid, client):
         port = f":{client.getsockname()[1]:04X}"
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return any(f"socket:[{row[9]}]" == link and row[2].endswith(port) for row in rows)
+
+
+def test_a_program_that_is_not_listed(serve):
+    assert_cause("left-out", '"server"', serve(PROGRAMS="nginx").pid)
+    assert asked(serve(PROGRAMS="nginx server").pid) == {}
 
 
 def test_no_listener(start):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "program.h"
+#include "executable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,9 +87,9 @@ static bool read_interpreter(const char *path, char interpreter[PATH_MAX])
 	return *word;
 }
 
-int tp_program_find(const char *command, struct tp_program *program)
+int tp_executable_find(const char *command, struct tp_executable *program)
 {
-	*program = (struct tp_program){0};
+	*program = (struct tp_executable){0};
 	int error = find_path(command, program->path);
 	if (error)
 		return error;
@@ -116,8 +116,8 @@ static const char *libc_name(enum tp_libc libc)
 	return libc == TP_LIBC_MUSL ? "musl" : "glibc";
 }
 
-void tp_program_examine(const char *binary, const struct tp_elf *elf,
-			const struct tp_elf *library, struct tp_findings *findings)
+void tp_executable_examine(const char *binary, const struct tp_elf *elf,
+			   const struct tp_elf *library, struct tp_findings *findings)
 {
 	const char *name = tp_finding_quote(binary);
 	if (!elf->is_elf)
@@ -158,7 +158,7 @@ static bool gains_privileges(const char *binary)
 	       !(statvfs(binary, &mount) == 0 && mount.f_flag & ST_NOSUID);
 }
 
-void tp_program_examine_privileges(const char *binary, struct tp_findings *findings)
+void tp_executable_examine_privileges(const char *binary, struct tp_findings *findings)
 {
 	static const char remedy[] =
 		"start it as the user it needs to be (for a port below 1024 the "
