@@ -475,3 +475,8 @@ bool tp_config_names_program(const char *const *variables, const char *const *na
 			return true;
 	return !any;
 }
+
+const char *tp_config_variable(size_t i)
+{
+	return i < SETTINGS ? settings[i].variable : NULL;
+}

@@ -41,4 +41,7 @@ struct tp_path tp_config_stats(const char *const *variables);
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);
 
+/* The name of the i-th variable, NULL behind the last. */
+const char *tp_config_variable(size_t i);
+
 #endif

@@ -9,11 +9,14 @@
 enum { TP_CLI_YES = 0, TP_CLI_NO = 1, TP_CLI_USAGE = 2 };
 
 /* The subcommands: argv[0] is "truepeer NAME"; each returns the exit status. */
-int tp_cli_stats(int argc, char **argv);
+int tp_cli_decode(int argc, char **argv);
+int tp_cli_doctor(int argc, char **argv);
+int tp_cli_run(int argc, char **argv);
 int tp_cli_send(int argc, char **argv);
+int tp_cli_stats(int argc, char **argv);
 
 /*
- * One line on standard error: `truepeer SUBCOMMAND: "word": complaint`, of a word;
+ * One line on standard error: `truepeer SUBCOMMAND: "word": complaint`, the word escaped;
  * without a word (NULL) the complaint alone. Returns TP_CLI_USAGE.
  */
 int tp_cli_wrong(const char *name, const char *word, const char *complaint);
