@@ -22,8 +22,9 @@ bool tp_admit_is_tcp(int fd)
 {
 	int protocol;
 	socklen_t size = sizeof protocol;
-	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) &&
-	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size))
+		return errno != EBADF && errno != ENOTSOCK;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
 struct tp_addr tp_admit_local(int fd)
@@ -62,6 +63,15 @@ static enum tp_admission refuse(const struct tp_connection *connection,
 	}
 	tp_log(level, &text);
 	return TP_REFUSED;
+}
+
+/* Other connections than TCP are let in. */
+static enum tp_admission refuse_tcp(const struct tp_connection *connection,
+				    const char *reason)
+{
+	return tp_admit_is_tcp(connection->fd)
+		       ? refuse(connection, TP_LOG_WARNING, reason, NULL)
+		       : TP_ADMITTED;
 }
 
 static void tell_client(const struct tp_connection *connection)
@@ -236,24 +246,21 @@ enum tp_admission tp_admit(const struct tp_policy *policy,
 	if (sender.family == AF_UNSPEC)
 		return TP_ADMITTED;
 	if (policy->state == TP_POLICY_BROKEN)
-		return tp_admit_is_tcp(connection->fd)
-			       ? refuse(connection, TP_LOG_WARNING,
-					"the settings are wrong", NULL)
-			       : TP_ADMITTED;
+		return refuse_tcp(connection, "the settings are wrong");
 	bool trusted = tp_rule_trusts(rule, &sender);
 	if (!trusted && !rule->reject_untrusted)
 		return TP_ADMITTED;
 	if (rule->listen_count) {
 		struct tp_addr local = tp_admit_local(connection->fd);
+		if (local.family == AF_UNSPEC)
+			return refuse_tcp(connection, "its local address is not known");
 		if (!tp_rule_listens(rule, &local))
 			return TP_ADMITTED;
 	}
 	connection->in_scope = true;
 	if (trusted)
 		return read_header(rule, connection);
-	return tp_admit_is_tcp(connection->fd) ? refuse(connection, TP_LOG_WARNING,
-							"not from a trusted source", NULL)
-					       : TP_ADMITTED;
+	return refuse_tcp(connection, "not from a trusted source");
 }
 
 void tp_admit_refuse(const struct tp_connection *connection, const char *reason)

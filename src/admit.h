@@ -40,7 +40,8 @@ void tp_admit_refuse(const struct tp_connection *connection, const char *reason)
  * it. */
 void tp_admit_reset(int fd);
 
-/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. */
+/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. A
+ * socket whose protocol the kernel does not tell may be TCP. */
 bool tp_admit_is_tcp(int fd);
 
 /* The local address of a socket; AF_UNSPEC when it has none. */
