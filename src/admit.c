@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "await.h"
@@ -17,6 +18,8 @@
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
+
+#define UNIX_PATH sizeof(((struct sockaddr_un *)0)->sun_path)
 
 bool tp_admit_is_tcp(int fd)
 {
@@ -31,15 +34,51 @@ struct tp_addr tp_admit_local(int fd)
 {
 	union tp_sockaddr local = {0};
 	socklen_t len = sizeof local;
-	if (getsockname(fd, &local.any, &len))
+	if (tp_real()->getsockname(fd, &local.any, &len))
 		local.any.sa_family = AF_UNSPEC;
 	return tp_addr_from_kernel(&local);
+}
+
+static bool is_unix(const struct tp_connection *connection)
+{
+	return connection->sender.any.sa_family == AF_UNIX;
+}
+
+/* The path of an AF_UNIX socket; 0 when it has none, as abstract ones. */
+static size_t local_path(int fd, char path[UNIX_PATH])
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_un un;
+	} local;
+	socklen_t len = sizeof local;
+	if (tp_real()->getsockname(fd, &local.any, &len) ||
+	    len <= offsetof(struct sockaddr_un, sun_path))
+		return 0;
+	size_t size =
+		strnlen(local.un.sun_path, len - offsetof(struct sockaddr_un, sun_path));
+	memcpy(path, local.un.sun_path, size);
+	return size;
 }
 
 static void put_sender(struct tp_text *text, const struct tp_connection *connection)
 {
 	struct tp_addr sender = tp_addr_unmap(tp_addr_from_kernel(&connection->sender));
-	tp_text_put_addr(text, &sender);
+	if (is_unix(connection))
+		tp_text_put(text, "a local program");
+	else
+		tp_text_put_addr(text, &sender);
+}
+
+static void put_local(struct tp_text *text, const struct tp_connection *connection)
+{
+	char path[UNIX_PATH];
+	if (is_unix(connection)) {
+		tp_text_put_quoted(text, path, local_path(connection->fd, path));
+	} else {
+		struct tp_addr local = tp_addr_unmap(tp_admit_local(connection->fd));
+		tp_text_put_addr(text, &local);
+	}
 }
 
 /* Always TP_REFUSED, for `return refuse(...)`. */
@@ -50,11 +89,10 @@ static enum tp_admission refuse(const struct tp_connection *connection,
 	if (!tp_log_wants(level))
 		return TP_REFUSED;
 	struct tp_text text = {0};
-	struct tp_addr local = tp_addr_unmap(tp_admit_local(connection->fd));
 	tp_text_put(&text, "refused ");
 	put_sender(&text, connection);
 	tp_text_put(&text, " on ");
-	tp_text_put_addr(&text, &local);
+	put_local(&text, connection);
 	tp_text_put(&text, ": ");
 	tp_text_put(&text, reason);
 	if (reception && reception->sample_len) {
@@ -127,6 +165,7 @@ static enum tp_admission admit_client(const struct tp_rule *rule,
 	struct tp_peer *peer = &connection->peer;
 	peer->client = tp_addr_unmap(header->src);
 	peer->destination = tp_addr_unmap(header->dst);
+	peer->tells_destination = rule->tells_destination;
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
 	if (foreign && rule->ipv6 == TP_IPV6_REJECT)
@@ -211,11 +250,12 @@ static enum tp_admission read_header(const struct tp_rule *rule,
 	struct tp_reception reception;
 	enum tp_received received =
 		tp_receive(connection->fd, rule->max_header, &reception);
-	if (received != TP_RECEIVED_HEADER && !tp_admit_is_tcp(connection->fd))
+	if (received != TP_RECEIVED_HEADER && !is_unix(connection) &&
+	    !tp_admit_is_tcp(connection->fd))
 		return TP_ADMITTED;
 	if (received != TP_RECEIVED_MORE)
 		return conclude(rule, connection, received, &reception);
-	if (!rule->max_pending)
+	if (!rule->max_pending || connection->on_the_spot)
 		return conclude(rule, connection,
 				tp_await(connection->fd, rule->max_header,
 					 rule->timeout_ms, &reception),
@@ -238,11 +278,50 @@ enum tp_admission tp_admit_again(const struct tp_policy *policy,
 	return conclude(rule, connection, received, &reception);
 }
 
+bool tp_admit_is_late(const struct tp_policy *policy,
+		      const struct tp_connection *connection)
+{
+	char byte;
+	return !policy->rule.header_optional &&
+	       connection->deadline_ms <= tp_clock_ms() &&
+	       recv(connection->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+static bool is_stream(int fd)
+{
+	int type;
+	socklen_t size = sizeof type;
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_STREAM;
+}
+
+/*
+ * AF_UNIX listeners are left alone unless they are trusted by name. Connections are not
+ * parked: SO_RCVLOWAT does not hold there, and a local sender has its header ready.
+ */
+static enum tp_admission admit_unix(const struct tp_policy *policy,
+				    struct tp_connection *connection)
+{
+	const struct tp_rule *rule = &policy->rule;
+	char path[UNIX_PATH];
+	if (!rule->trusts_unix || !is_stream(connection->fd))
+		return TP_ADMITTED;
+	if (policy->state == TP_POLICY_BROKEN)
+		return refuse(connection, TP_LOG_WARNING, "the settings are wrong", NULL);
+	if (rule->listen_count &&
+	    !tp_rule_listens_at(rule, path, local_path(connection->fd, path)))
+		return TP_ADMITTED;
+	connection->in_scope = true;
+	connection->on_the_spot = true;
+	return read_header(rule, connection);
+}
+
 enum tp_admission tp_admit(const struct tp_policy *policy,
 			   struct tp_connection *connection)
 {
 	const struct tp_rule *rule = &policy->rule;
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
+	if (is_unix(connection))
+		return admit_unix(policy, connection);
 	if (sender.family == AF_UNSPEC)
 		return TP_ADMITTED;
 	if (policy->state == TP_POLICY_BROKEN)
@@ -268,13 +347,26 @@ void tp_admit_refuse(const struct tp_connection *connection, const char *reason)
 	refuse(connection, TP_LOG_WARNING, reason, NULL);
 }
 
-/* Dissolving the association (connect(2), AF_UNSPEC) resets at once; so does the last
- * close. */
-void tp_admit_reset(int fd)
+/*
+ * Dissolving the association (connect(2), AF_UNSPEC) resets at once; so does the last
+ * close. AF_UNIX knows neither: the last close resets where bytes were left unread.
+ */
+static void dissolve(int fd)
 {
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 	const struct linger now = {.l_onoff = 1, .l_linger = 0};
 	if (connect(fd, &nobody, sizeof nobody))
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void tp_admit_reset(int fd)
+{
+	dissolve(fd);
 	tp_real()->close(fd);
+}
+
+void tp_admit_end(int fd)
+{
+	dissolve(fd);
+	shutdown(fd, SHUT_RDWR);
 }

@@ -22,8 +22,8 @@ struct tp_news {
 
 /*
  * A connection the kernel has just handed out; fd, sender and sender_len are set. Does
- * not wait, unless the policy has no room for waiting (max_pending 0). Safe in threads
- * and signal handlers; errno is not kept.
+ * not wait, unless the policy has no room for waiting (max_pending 0) or it is to be done
+ * on_the_spot. Safe in threads and signal handlers; errno is not kept.
  */
 enum tp_admission tp_admit(const struct tp_policy *policy,
 			   struct tp_connection *connection);
@@ -32,6 +32,10 @@ enum tp_admission tp_admit(const struct tp_policy *policy,
 enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news);
 
+/* Whether a WAITING one can only be refused: its time is over and nothing has come. */
+bool tp_admit_is_late(const struct tp_policy *policy,
+		      const struct tp_connection *connection);
+
 /* Refuses a connection for a reason of the caller's (static text): writes the log line.
  */
 void tp_admit_refuse(const struct tp_connection *connection, const char *reason);
@@ -39,6 +43,10 @@ void tp_admit_refuse(const struct tp_connection *connection, const char *reason)
 /* Ends a refused connection with a reset, whoever else holds its descriptor, and closes
  * it. */
 void tp_admit_reset(int fd);
+
+/* The same, but leaves the descriptor open: it has no peer, and reads as reset and then
+ * as ended. */
+void tp_admit_end(int fd);
 
 /* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. A
  * socket whose protocol the kernel does not tell may be TCP. */

@@ -9,7 +9,7 @@
 	3000 /* the specification's least: section 2, "at least 3 seconds" */
 #define TIMEOUT_MS_MAX (60 * 60 * 1000)
 #define MAX_HEADER_DEFAULT 4096
-#define MAX_PENDING_DEFAULT 0 /* the waiting room is on trial */
+#define MAX_PENDING_DEFAULT 1024
 #define MAX_PENDING_MAX 65536
 
 /* A piece of a variable's value. */
@@ -93,6 +93,10 @@ static bool read_trust(struct reading *reading, struct word word)
 		{"0.0.0.0/0", "::/0"},
 	};
 	struct tp_prefix_set *trust = &reading->policy->rule.trust;
+	if (word_is(word, "unix")) {
+		reading->policy->rule.trusts_unix = true;
+		return true;
+	}
 	trust->prefixes = reading->prefixes;
 	int name = find_choice(word, names);
 	if (name >= 0) {
@@ -160,7 +164,12 @@ static bool read_listen(struct reading *reading, struct word word)
 	struct tp_rule *rule = &reading->policy->rule;
 	struct tp_listen listen = {0};
 	struct word ports = word;
-	if (!take_listen_address(&ports, &listen) || !parse_ports(ports, &listen))
+	if (*word.text == '/') {
+		/* No port lies in this range. */
+		listen.first_port = 1;
+		listen.path.text = word.text;
+		listen.path.len = word.len;
+	} else if (!take_listen_address(&ports, &listen) || !parse_ports(ports, &listen))
 		return is_wrong(reading, word, NULL);
 	rule->listen = reading->listens;
 	rule->listen[rule->listen_count++] = listen;
@@ -236,8 +245,7 @@ static bool read_max_pending(struct reading *reading, struct word word)
 {
 	struct word rest = word;
 	uint32_t number;
-	if (!take_number(&rest, &number) || rest.len || number < 1 ||
-	    number > MAX_PENDING_MAX)
+	if (!take_number(&rest, &number) || rest.len || number > MAX_PENDING_MAX)
 		return is_wrong(reading, word, NULL);
 	reading->policy->rule.max_pending = number;
 	return true;
@@ -258,6 +266,15 @@ static bool read_ipv6(struct reading *reading, struct word word)
 	int choice;
 	bool ok = read_choice(reading, word, texts, &choice);
 	reading->policy->rule.ipv6 = ok ? (enum tp_ipv6)choice : TP_IPV6_PSEUDO;
+	return ok;
+}
+
+static bool read_sockname(struct reading *reading, struct word word)
+{
+	static const char *const texts[] = {"kernel", "header", NULL};
+	int choice;
+	bool ok = read_choice(reading, word, texts, &choice);
+	reading->policy->rule.tells_destination = choice == 1;
 	return ok;
 }
 
@@ -285,7 +302,36 @@ static bool read_log(struct reading *reading, struct word word)
 	return true;
 }
 
-/* The log comes first, so that a mistake in the others is told in the right place. */
+static bool read_inherited(struct reading *reading, struct word word)
+{
+	struct tp_inherited_settings *inherited = &reading->policy->inherited;
+	struct word rest = word;
+	uint32_t number;
+	if (word_is(word, "listen-fds")) {
+		inherited->listen_fds = true;
+		return true;
+	}
+	if (!take_number(&rest, &number) || rest.len || number > TP_INHERITED_MAX)
+		return is_wrong(reading, word, NULL);
+	inherited->numbers |= (uint64_t)1 << number;
+	return true;
+}
+
+static bool is_path(struct word word)
+{
+	return memchr(word.text, '/', word.len);
+}
+
+/* The names themselves are looked at earlier: tp_config_names_program. */
+static bool read_programs(struct reading *reading, struct word word)
+{
+	return !is_path(word) || is_wrong(reading, word, NULL);
+}
+
+/*
+ * The log comes first, so that a mistake in the others is told in the right place; then
+ * what such a mistake closes.
+ */
 static const struct setting {
 	const char *variable;
 	bool (*read)(struct reading *, struct word);
@@ -294,10 +340,13 @@ static const struct setting {
 } settings[] = {
 	{"TRUEPEER_LOG", read_log, true,
 	 "stderr, syslog, file:/PATH or none, and error, warning or info"},
+	{"TRUEPEER_INHERITED", read_inherited, true,
+	 "descriptors from 0 to 63, or listen-fds"},
 	{"TRUEPEER_TRUST", read_trust, true,
-	 "an address, a prefix such as 10.0.0.0/8, loopback, private or all"},
+	 "an address, a prefix such as 10.0.0.0/8, loopback, private, all or unix"},
 	{"TRUEPEER_LISTEN", read_listen, true,
-	 "a port, a range such as 1000-2000, 192.0.2.1:25 or [2001:db8::1]:25"},
+	 "a port, a range such as 1000-2000, 192.0.2.1:25, [2001:db8::1]:25 or a "
+	 "socket's path"},
 	{"TRUEPEER_HEADER", read_header, false, "require or optional"},
 	{"TRUEPEER_UNTRUSTED", read_untrusted, false, "pass or reject"},
 	{"TRUEPEER_VERSIONS", read_versions, true, "1, 2 or both of them"},
@@ -308,6 +357,9 @@ static const struct setting {
 	{"TRUEPEER_MAX_PENDING", read_max_pending, false, "a number from 0 to 65536"},
 	{"TRUEPEER_DEFER", read_defer, false, "auto, on or off"},
 	{"TRUEPEER_IPV6", read_ipv6, false, "pseudo, report, keep or reject"},
+	{"TRUEPEER_SOCKNAME", read_sockname, false, "kernel or header"},
+	{"TRUEPEER_PROGRAMS", read_programs, true,
+	 "names of programs, without their folders"},
 };
 
 #define SETTINGS (sizeof settings / sizeof *settings)
@@ -373,7 +425,7 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 			 .timeout_ms = TIMEOUT_MS_DEFAULT,
 			 .max_header = MAX_HEADER_DEFAULT,
 			 .max_pending = MAX_PENDING_DEFAULT,
-			 .defer = TP_DEFER_OFF},
+			 .defer = TP_DEFER_AUTO},
 		.log = {.target = TP_LOG_STDERR, .level = TP_LOG_WARNING},
 	};
 	for (size_t i = 0; i < SETTINGS; i++) {
@@ -382,7 +434,8 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 			return false;
 	}
 	tp_prefix_set_finish(&policy->rule.trust);
-	policy->state = policy->rule.trust.count ? TP_POLICY_ON : TP_POLICY_OFF;
+	bool trusts = policy->rule.trust.count || policy->rule.trusts_unix;
+	policy->state = trusts ? TP_POLICY_ON : TP_POLICY_OFF;
 	return true;
 }
 
@@ -392,4 +445,15 @@ bool tp_config_knows(const char *variable)
 		if (value_of(variable, settings[i].variable))
 			return true;
 	return false;
+}
+
+bool tp_config_names_program(const char *const *variables, const char *const *names)
+{
+	const char *value = find_value(variables, "TRUEPEER_PROGRAMS");
+	struct word word;
+	bool any = false;
+	for (; value && next_word(&value, &word); any = true)
+		if (is_path(word) || find_choice(word, names) >= 0)
+			return true;
+	return !any;
 }

@@ -30,6 +30,12 @@ size_t tp_config_memory(const char *const *variables);
 bool tp_config_read(const char *const *variables, void *memory, struct tp_policy *policy,
 		    struct tp_config_mistake *mistake);
 
+/*
+ * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or is not set. True
+ * as well when there is a mistake in it, for tp_config_read to find.
+ */
+bool tp_config_names_program(const char *const *variables, const char *const *names);
+
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);
 

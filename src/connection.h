@@ -16,6 +16,7 @@ struct tp_connection {
 	socklen_t sender_len;
 	struct tp_peer peer; /* what the header said; AF_UNSPEC: the sender itself */
 	bool in_scope;	     /* the rules apply to its listener */
+	bool on_the_spot;    /* its header is waited for, whatever the rules say */
 	/* While the header is incomplete: */
 	int64_t deadline_ms; /* tp_clock_ms; when it has to be complete */
 	size_t seen, need;   /* bytes that are there; with which to look again */

@@ -5,13 +5,20 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 static const char *const nothing[] = {NULL};
 static _Atomic(const char *const *) captured;
+static atomic_bool preload_names_us;
 
-static int is_ours(const char *variable)
+bool tp_environ_is_trusted(void)
+{
+	return !getauxval(AT_SECURE);
+}
+
+static bool is_ours(const char *variable)
 {
 	return !strncmp(variable, TP_ENVIRON_PREFIX, strlen(TP_ENVIRON_PREFIX));
 }
@@ -38,16 +45,24 @@ static const char *const *copy_ours(size_t count, size_t bytes)
 	return variables;
 }
 
+static bool preloads_us(const char *variable)
+{
+	return !strncmp(variable, "LD_PRELOAD=", strlen("LD_PRELOAD=")) &&
+	       strstr(variable, "truepeer");
+}
+
 void tp_environ_capture(void)
 {
 	size_t count = 0, bytes = 0;
 	int saved = errno;
 	if (atomic_load_explicit(&captured, memory_order_acquire))
 		return;
-	for (char **at = environ; at && *at; at++) {
+	for (char **at = environ; at && *at && tp_environ_is_trusted(); at++) {
 		if (is_ours(*at)) {
 			count++;
 			bytes += strlen(*at) + 1;
+		} else if (preloads_us(*at)) {
+			atomic_store(&preload_names_us, true);
 		}
 	}
 	const char *const *copy = count ? copy_ours(count, bytes) : nothing;
@@ -65,4 +80,19 @@ const char *const *tp_environ(void)
 		atomic_load_explicit(&captured, memory_order_acquire);
 	/* Without memory for a copy the environment itself has to do. */
 	return variables ? variables : (const char *const *)environ;
+}
+
+bool tp_environ_has(const char *name)
+{
+	size_t prefix = strlen(TP_ENVIRON_PREFIX), len = strlen(name);
+	for (const char *const *at = tp_environ(); *at; at++)
+		if (is_ours(*at) && !strncmp(*at + prefix, name, len) &&
+		    (*at)[prefix + len] == '=')
+			return true;
+	return false;
+}
+
+bool tp_environ_asks(void)
+{
+	return *tp_environ() || atomic_load(&preload_names_us);
 }

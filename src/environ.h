@@ -4,9 +4,14 @@
  *
  * They are copied then, because many daemons clear or overwrite their environment (exim,
  * sendmail, setproctitle) before they listen.
+ *
+ * In secure execution (set-user-ID, set-group-ID, file capabilities; ld.so(8)) the
+ * environment is the caller's word against the administrator's: there are no variables.
  */
 #ifndef TP_ENVIRON_H
 #define TP_ENVIRON_H
+
+#include <stdbool.h>
 
 #define TP_ENVIRON_PREFIX "TRUEPEER_"
 
@@ -22,5 +27,19 @@ void tp_environ_capture(void);
  * first if nobody has. Lives as long as the process.
  */
 const char *const *tp_environ(void);
+
+/* Whether the variable is among them, by its name without the prefix, whatever its value.
+ */
+bool tp_environ_has(const char *name);
+
+/* False in secure execution: then nothing in the environment may be believed. Pure. */
+bool tp_environ_is_trusted(void);
+
+/*
+ * Whether somebody wanted the library in this very process: one of its variables is set,
+ * or LD_PRELOAD named it when the process began. Not so where /etc/ld.so.preload brings
+ * it into every program.
+ */
+bool tp_environ_asks(void);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "admit.h"
 #include "clock.h"
+#include "inert.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -121,7 +122,7 @@ static int accept_parked(const struct tp_policy *policy, const struct tp_accept 
 
 /* Parks it, or refuses it where there is no place. */
 static enum tp_parked park(const struct tp_policy *policy, int listener,
-			   const struct tp_connection *connection)
+			   struct tp_connection *connection)
 {
 	bool search = !tp_watch_has(listener, TP_POLLED) &&
 		      !tp_watch_has(listener, TP_SEARCHED);
@@ -171,19 +172,6 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 		return REFUSED;
 	tp_sleep_emulate(listener);
 	return SLEEP;
-}
-
-/*
- * A listener that the program waits for in poll or select and accepts from: if accept may
- * sleep there, poll and select have to be sure before they report it.
- */
-static void learn_manners(int listener)
-{
-	if (!tp_watch_has(listener, TP_POLLED) || tp_watch_has(listener, TP_CAREFUL) ||
-	    tp_watch_has(listener, TP_NONBLOCKING))
-		return;
-	tp_watch_add(listener,
-		     tp_sleep_is_blocking(listener) ? TP_CAREFUL : TP_NONBLOCKING);
 }
 
 static bool is_deferred(int listener)
@@ -237,7 +225,7 @@ void tp_listener_share(int listener)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	if (tp_room_is_copy())
 		tp_room_forked();
-	tp_room_share(listener);
+	tp_room_share(tp_policy_get(), listener);
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = saved;
 }
@@ -273,7 +261,6 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
-		learn_manners(call->fd);
 	}
 	if (admission == TP_WAITING)
 		admission = await_header(policy, call->fd, connection);
@@ -418,6 +405,19 @@ static bool take_ahead(const struct tp_policy *policy, int listener)
 	return false;
 }
 
+/*
+ * A listener that the program waits for in poll or select and accepts from: if accept may
+ * sleep there, poll and select have to be sure before they report it.
+ */
+static void learn_manners(int listener)
+{
+	if (!tp_watch_has(listener, TP_ACCEPTED) || tp_watch_has(listener, TP_CAREFUL) ||
+	    tp_watch_has(listener, TP_NONBLOCKING))
+		return;
+	tp_watch_add(listener,
+		     tp_sleep_is_blocking(listener) ? TP_CAREFUL : TP_NONBLOCKING);
+}
+
 static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
 {
 	struct tp_connection connection;
@@ -425,9 +425,10 @@ static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
 		return true;
 	if (tp_room_any() && tp_room_take(policy, listener, &connection))
 		return keep(listener, &connection);
-	if (!arrived || !tp_watch_has(listener, TP_CAREFUL))
-		return arrived;
-	return take_ahead(policy, listener);
+	if (!arrived)
+		return false;
+	learn_manners(listener);
+	return tp_watch_has(listener, TP_CAREFUL) ? take_ahead(policy, listener) : true;
 }
 
 bool tp_listener_prepare(int listener, bool arrived)
@@ -484,7 +485,7 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	struct tp_peer peer;
 	union tp_sockaddr kernel;
 	socklen_t kernel_len = sizeof kernel;
-	if (!tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
+	if (tp_is_inert() || !tp_peer_get(fd, &peer) || peer.client.family == AF_UNSPEC)
 		return tp_real()->getpeername(fd, addr, len);
 	if (tp_real()->getpeername(fd, &kernel.any, &kernel_len))
 		return -1;
@@ -493,11 +494,33 @@ int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	return copy_out(&kernel, kernel_len, addr, len);
 }
 
+static atomic_bool destinations_expected;
+
+void tp_listener_expect_destinations(bool expect)
+{
+	atomic_store(&destinations_expected, expect);
+}
+
+int tp_listener_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct tp_peer peer;
+	union tp_sockaddr kernel;
+	socklen_t kernel_len = sizeof kernel, room = len ? *len : 0;
+	if (!atomic_load_explicit(&destinations_expected, memory_order_relaxed) ||
+	    !tp_peer_get(fd, &peer) || !peer.tells_destination)
+		return tp_real()->getsockname(fd, addr, len);
+	if (tp_real()->getsockname(fd, &kernel.any, &kernel_len))
+		return -1;
+	socklen_t told =
+		tp_peer_destination_to_kernel(&peer, kernel.any.sa_family, room, &kernel);
+	return copy_out(&kernel, told ? told : kernel_len, addr, len);
+}
+
 static void mirror_door(int listener, int epfd, int op, const struct epoll_event *event)
 {
 	int door = tp_share_door(tp_socket_key(listener));
 	if (op == EPOLL_CTL_DEL && tp_room_any())
-		tp_room_share(listener);
+		tp_room_share(tp_policy_get(), listener);
 	if (door >= 0)
 		tp_sets_mirror_door(door, epfd, op, event);
 }
@@ -535,7 +558,7 @@ static void leave_channel(int listener)
 	if (door < 0)
 		return;
 	if (tp_room_any())
-		tp_room_share(listener);
+		tp_room_share(tp_policy_get(), listener);
 	tp_sets_leave(door, listener);
 }
 

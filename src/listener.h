@@ -45,6 +45,15 @@ int tp_listener_listen(int fd, int backlog);
 /* getpeername(2) with the client; fails as the kernel's does. */
 int tp_listener_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 
+/*
+ * getsockname(2) with the destination that the header named, on sockets whose record says
+ * so; fails as the kernel's does.
+ */
+int tp_listener_getsockname(int fd, struct sockaddr *addr, socklen_t *len);
+
+/* There may be such sockets in this process; else getsockname looks at none. */
+void tp_listener_expect_destinations(bool expect);
+
 /* epoll_ctl(2); what is done with a listener is done with its rooms. */
 int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 

@@ -13,21 +13,42 @@
 #define TCP_FASTOPEN_KEY 33
 #endif
 
-static bool put_in_slot(int fd, const struct tp_peer_record *record)
+/* The bytes that were kept, or 0. */
+static size_t put_in_slot(int fd, const struct tp_peer_record *record)
 {
 	if (!setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes,
 			TP_PEER_RECORD_SIZE))
-		return true;
+		return TP_PEER_RECORD_SIZE;
 	return tp_peer_record_is_short(record) &&
-	       !setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes,
-			   TP_PEER_RECORD_SHORT);
+			       !setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY,
+					   record->bytes, TP_PEER_RECORD_SHORT)
+		       ? TP_PEER_RECORD_SHORT
+		       : 0;
+}
+
+static bool get_from_slot(int fd, struct tp_peer_record *record, socklen_t *size)
+{
+	*size = sizeof record->bytes;
+	return !getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record->bytes, size);
+}
+
+/* Only an IPv4 destination of an IPv4 client has room in the slot, where that is whole.
+ */
+static bool lacks_destination(const struct tp_peer *peer, size_t kept)
+{
+	bool has_room = kept == TP_PEER_RECORD_SIZE && peer->client.family == AF_INET &&
+			peer->destination.family == AF_INET;
+	return peer->tells_destination && !has_room;
 }
 
 bool tp_peer_put(int fd, const struct tp_peer *peer)
 {
 	int saved = errno;
 	struct tp_peer_record record = tp_peer_record_pack(peer);
-	bool ok = put_in_slot(fd, &record) || tp_peer_table_put(fd, &record);
+	size_t kept = put_in_slot(fd, &record);
+	bool ok = kept;
+	if (!kept || lacks_destination(peer, kept))
+		ok = tp_peer_table_put(fd, peer) || kept;
 	errno = saved;
 	return ok;
 }
@@ -36,14 +57,26 @@ bool tp_peer_get(int fd, struct tp_peer *peer)
 {
 	int saved = errno;
 	struct tp_peer_record record = {{0}};
-	socklen_t size = sizeof record.bytes;
-	bool found =
-		(!getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, record.bytes, &size) &&
-		 tp_peer_record_unpack(&record, size, peer)) ||
-		(tp_peer_table_get(fd, &record) &&
-		 tp_peer_record_unpack(&record, sizeof record.bytes, peer));
+	socklen_t size;
+	bool found = get_from_slot(fd, &record, &size) &&
+		     tp_peer_record_unpack(&record, size, peer);
+	if (!found || (peer->tells_destination && peer->destination.family == AF_UNSPEC))
+		found = tp_peer_table_get(fd, peer) || found;
 	errno = saved;
 	return found;
+}
+
+bool tp_peer_is_known(int fd)
+{
+	int saved = errno;
+	struct tp_peer_record record = {{0}};
+	struct tp_peer peer;
+	socklen_t size;
+	bool known = (get_from_slot(fd, &record, &size) &&
+		      tp_peer_record_is_tagged(&record, size)) ||
+		     tp_peer_table_get(fd, &peer);
+	errno = saved;
+	return known;
 }
 
 struct tp_addr tp_peer_pseudo(const struct tp_addr *ipv6)
@@ -63,12 +96,31 @@ struct tp_addr tp_peer_pseudo(const struct tp_addr *ipv6)
 	return pseudo;
 }
 
+/* An IPv6 address on an IPv4 socket, and the caller has not asked for it or no room. */
+static bool is_foreign(const struct tp_peer *peer, const struct tp_addr *addr,
+		       sa_family_t socket_family, socklen_t room)
+{
+	bool as_ipv6 =
+		peer->report == TP_PEER_IPV6 && room >= sizeof(struct sockaddr_in6);
+	return addr->family == AF_INET6 && socket_family == AF_INET && !as_ipv6;
+}
+
 socklen_t tp_peer_to_kernel(const struct tp_peer *peer, sa_family_t socket_family,
 			    socklen_t room, union tp_sockaddr *kernel)
 {
 	struct tp_addr client = peer->client;
-	bool as_ipv6 = peer->report == TP_PEER_IPV6 && room >= sizeof kernel->in6;
-	if (client.family == AF_INET6 && socket_family == AF_INET && !as_ipv6)
+	if (is_foreign(peer, &client, socket_family, room))
 		client = tp_peer_pseudo(&client);
 	return tp_addr_to_kernel(&client, socket_family, kernel);
+}
+
+socklen_t tp_peer_destination_to_kernel(const struct tp_peer *peer,
+					sa_family_t socket_family, socklen_t room,
+					union tp_sockaddr *kernel)
+{
+	const struct tp_addr *destination = &peer->destination;
+	if (destination->family == AF_UNSPEC ||
+	    is_foreign(peer, destination, socket_family, room))
+		return 0;
+	return tp_addr_to_kernel(destination, socket_family, kernel);
 }

@@ -16,6 +16,8 @@ enum {
 	AT_END = 30
 };
 
+#define TELLS_DESTINATION 0x80
+
 static void write16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
@@ -34,7 +36,8 @@ struct tp_peer_record tp_peer_record_pack(const struct tp_peer *peer)
 	sa_family_t family = peer->client.family;
 	memcpy(bytes, tag, sizeof tag);
 	bytes[AT_FAMILY] = family == AF_INET ? 4 : family == AF_INET6 ? 6 : 0;
-	bytes[AT_REPORT] = (uint8_t)peer->report;
+	bytes[AT_REPORT] =
+		(uint8_t)peer->report | (peer->tells_destination ? TELLS_DESTINATION : 0);
 	write16(bytes + AT_PORT, peer->client.port);
 	memcpy(bytes + AT_ADDRESS, peer->client.ip, tp_addr_size(family));
 	if (family == AF_INET && peer->destination.family == AF_INET) {
@@ -47,6 +50,11 @@ struct tp_peer_record tp_peer_record_pack(const struct tp_peer *peer)
 bool tp_peer_record_is_short(const struct tp_peer_record *record)
 {
 	return record->bytes[AT_FAMILY] != 6;
+}
+
+bool tp_peer_record_is_tagged(const struct tp_peer_record *record, size_t size)
+{
+	return size >= sizeof tag && !memcmp(record->bytes, tag, sizeof tag - 1);
 }
 
 static void unpack_destination(const uint8_t *bytes, struct tp_peer *peer)
@@ -65,15 +73,16 @@ bool tp_peer_record_unpack(const struct tp_peer_record *record, size_t size,
 {
 	const uint8_t *bytes = record->bytes;
 	uint8_t family = bytes[AT_FAMILY];
+	uint8_t report = bytes[AT_REPORT] & (uint8_t)~TELLS_DESTINATION;
 	bool whole = size == TP_PEER_RECORD_SIZE;
 	if (!(whole ||
 	      (size == TP_PEER_RECORD_SHORT && tp_peer_record_is_short(record))) ||
 	    memcmp(bytes, tag, sizeof tag))
 		return false;
-	if ((family != 0 && family != 4 && family != 6) ||
-	    bytes[AT_REPORT] > TP_PEER_IPV6)
+	if ((family != 0 && family != 4 && family != 6) || report > TP_PEER_IPV6)
 		return false;
-	*peer = (struct tp_peer){.report = (enum tp_peer_report)bytes[AT_REPORT]};
+	*peer = (struct tp_peer){.report = (enum tp_peer_report)report,
+				 .tells_destination = bytes[AT_REPORT] != report};
 	if (!family)
 		return true;
 	peer->client.family = family == 4 ? AF_INET : AF_INET6;

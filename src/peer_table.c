@@ -10,7 +10,7 @@
 #define PROBES 256	       /* slots looked at for one cookie */
 #define FIRST_SWEEP 4096       /* entries that make the first sweep worth it */
 #define DESCRIPTORS_MAX 524288 /* more than this many table sockets are not kept */
-#define WORDS (TP_PEER_RECORD_SIZE / sizeof(uint64_t))
+#define WORDS (sizeof(struct tp_peer) / sizeof(uint64_t) + 1)
 
 /* Cookies start at 1 and count up; these are none. */
 #define EMPTY 0
@@ -154,9 +154,9 @@ static void sweep_if_due(struct table *table)
 	atomic_store(&sweeper, 0);
 }
 
-bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
+bool tp_peer_table_put(int fd, const struct tp_peer *peer)
 {
-	uint64_t cookie, words[WORDS];
+	uint64_t cookie, words[WORDS] = {0};
 	struct table *table = atomic_load(&shared_table);
 	if (!read_cookie(fd, &cookie) || (!table && !(table = make_table())))
 		return false;
@@ -170,7 +170,7 @@ bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
 		entry = claim(table, cookie);
 	if (!entry)
 		return false;
-	memcpy(words, record->bytes, sizeof words);
+	memcpy(words, peer, sizeof *peer);
 	for (size_t i = 0; i < WORDS; i++)
 		atomic_store_explicit(&entry->words[i], words[i], memory_order_relaxed);
 	atomic_store(&entry->seen, atomic_load(&sweeps));
@@ -180,7 +180,7 @@ bool tp_peer_table_put(int fd, const struct tp_peer_record *record)
 	return true;
 }
 
-bool tp_peer_table_get(int fd, struct tp_peer_record *record)
+bool tp_peer_table_get(int fd, struct tp_peer *peer)
 {
 	uint64_t cookie, words[WORDS];
 	if (!atomic_load_explicit(&count, memory_order_relaxed) ||
@@ -194,7 +194,7 @@ bool tp_peer_table_get(int fd, struct tp_peer_record *record)
 	/* A slot that was given to another socket meanwhile says so. */
 	if (atomic_load(&entry->cookie) != cookie)
 		return false;
-	memcpy(record->bytes, words, sizeof words);
+	memcpy(peer, words, sizeof *peer);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "environ.h"
+#include "inert.h"
 #include "log.h"
 
 /* The policy and the lists it leads to, in one mapping. */
@@ -18,6 +19,7 @@ struct holder {
 };
 
 static const struct tp_policy no_memory = {.state = TP_POLICY_BROKEN};
+static const struct tp_policy inert = {.state = TP_POLICY_OFF};
 static _Atomic(const struct tp_policy *) current;
 
 static void tell_mistake(const struct tp_config_mistake *mistake)
@@ -60,7 +62,7 @@ static void tell(const struct tp_policy *policy, const char *const *variables,
 	tp_log_open(&policy->log);
 	if (policy->state == TP_POLICY_BROKEN)
 		tell_mistake(mistake);
-	if (policy->state == TP_POLICY_OFF)
+	if (policy->state == TP_POLICY_OFF && tp_environ_asks())
 		warn("TRUEPEER_TRUST names no trusted source: nothing is touched", NULL,
 		     0, "");
 	warn_of_unknown(variables);
@@ -91,6 +93,8 @@ const struct tp_policy *tp_policy_get(void)
 		atomic_load_explicit(&current, memory_order_acquire);
 	if (policy)
 		return policy;
+	if (tp_is_inert())
+		return &inert;
 	int saved = errno, cancel_state;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	policy = read_policy();
@@ -122,6 +126,15 @@ bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local)
 	struct tp_addr plain = tp_addr_unmap(*local);
 	for (size_t i = 0; i < rule->listen_count; i++)
 		if (listen_matches(&rule->listen[i], &plain))
+			return true;
+	return !rule->listen_count;
+}
+
+bool tp_rule_listens_at(const struct tp_rule *rule, const char *path, size_t len)
+{
+	for (size_t i = 0; i < rule->listen_count; i++)
+		if (len && rule->listen[i].path.len == len &&
+		    !memcmp(rule->listen[i].path.text, path, len))
 			return true;
 	return !rule->listen_count;
 }

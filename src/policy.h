@@ -12,6 +12,10 @@
 
 /* A listener the rules apply to, by the local address of its connections. */
 struct tp_listen {
+	struct {
+		const char *text; /* of an AF_UNIX listener, not ended by NUL; or NULL */
+		size_t len;
+	} path;
 	struct tp_addr addr; /* AF_UNSPEC: any address; its port is not looked at */
 	bool any_ip;	     /* any address of addr.family */
 	uint16_t first_port, last_port;
@@ -42,8 +46,17 @@ struct tp_log_settings {
 	} path;
 };
 
+/* Connections that the process begins with and whose header is unread. */
+struct tp_inherited_settings {
+	uint64_t numbers; /* bit by bit, the descriptors up to TP_INHERITED_MAX */
+	bool listen_fds;  /* and those of sd_listen_fds(3) */
+};
+
+#define TP_INHERITED_MAX 63
+
 struct tp_rule {
 	struct tp_prefix_set trust;
+	bool trusts_unix; /* whoever connects to an AF_UNIX listener */
 	struct tp_listen *listen;
 	size_t listen_count; /* 0: every listener */
 	bool header_optional;
@@ -54,6 +67,7 @@ struct tp_rule {
 	uint32_t max_pending; /* connections that may wait for their header */
 	enum tp_defer defer;
 	enum tp_ipv6 ipv6;
+	bool tells_destination; /* getsockname reports the header's destination */
 };
 
 enum tp_policy_state {
@@ -65,6 +79,7 @@ enum tp_policy_state {
 struct tp_policy {
 	enum tp_policy_state state;
 	struct tp_rule rule;
+	struct tp_inherited_settings inherited;
 	struct tp_log_settings log;
 };
 
@@ -81,6 +96,9 @@ bool tp_rule_trusts(const struct tp_rule *rule, const struct tp_addr *sender);
 
 /* Whether the rule applies to a connection with this local address. Pure. */
 bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local);
+
+/* The same for an AF_UNIX socket bound to this path, of len bytes. Pure. */
+bool tp_rule_listens_at(const struct tp_rule *rule, const char *path, size_t len);
 
 /* Whether it may apply to a connection of a listener bound to this address. Pure. */
 bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound);

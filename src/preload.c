@@ -6,13 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "environ.h"
+#include "inert.h"
+#include "inherited.h"
 #include "listener.h"
 #include "ready.h"
 #include "real.h"
@@ -27,21 +28,12 @@
  * Start-up. Any function below may run before this: constructors of other libraries call
  * libc, too. So each step can also be the first use's.
  *
- *   load            the variables are copied, the functions behind ours looked up, the
- *                   rooms made ready for forks
+ *   load            the variables are copied, the functions behind ours looked up, it is
+ *                   decided whether the library is inert, the rooms are made ready for
+ *                   forks
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
-/* Whether the variables may ask for waiting rooms; the settings are read later. */
-static bool has_rooms(void)
-{
-	static const char name[] = TP_ENVIRON_PREFIX "MAX_PENDING=";
-	for (const char *const *variable = tp_environ(); *variable; variable++)
-		if (!strncmp(*variable, name, sizeof name - 1))
-			return true;
-	return false;
-}
-
 static void forked(void)
 {
 	tp_ready_forked();
@@ -59,9 +51,15 @@ __attribute__((constructor)) static void load(void)
 {
 	tp_environ_capture();
 	tp_real();
+	if (tp_is_inert())
+		return;
 	pthread_atfork(tp_listener_fork, NULL, forked);
-	tp_share_adopt();
-	tp_watch_expect_inherited(has_rooms());
+	if (*tp_environ()) {
+		tp_share_adopt();
+		tp_watch_expect_inherited(true);
+	}
+	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
+	tp_inherited_read();
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
@@ -77,6 +75,11 @@ EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	return tp_listener_getpeername(fd, addr, len);
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return tp_listener_getsockname(fd, addr, len);
 }
 
 EXPORT int listen(int fd, int backlog)

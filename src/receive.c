@@ -18,8 +18,10 @@ static ssize_t peek(int fd, void *buf, size_t size)
 	return n;
 }
 
-/* MSG_TRUNC on TCP discards without copying (tcp(7)); buf, of length bytes, stays as it
- * is. */
+/*
+ * MSG_TRUNC on TCP discards without copying (tcp(7)); AF_UNIX streams know no MSG_TRUNC
+ * and copy the bytes into buf, which holds the same already.
+ */
 static bool consume(int fd, uint8_t *buf, size_t length)
 {
 	while (length) {

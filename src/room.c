@@ -18,6 +18,7 @@
 #include "share.h"
 
 #define ROOMS 256
+#define ASIDE 2048	 /* the lowest number of a parked descriptor */
 #define STALLED_MS 20	 /* until a look at one the kernel cannot wait for */
 #define TIMER UINT64_MAX /* epoll data; the others are tickets */
 
@@ -377,6 +378,34 @@ static struct place *take_place(const struct tp_policy *policy, uint64_t listene
 	return place;
 }
 
+/*
+ * To a number where it is in nobody's way: programs expect low ones, select needs them.
+ * Where there is none it stays where it is.
+ */
+static int set_aside(int fd)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return fd;
+	int lowest = limit.rlim_cur / 2 < ASIDE ? (int)(limit.rlim_cur / 2) : ASIDE;
+	int aside = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+	if (aside >= 0)
+		tp_real()->close(fd);
+	else
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return aside >= 0 ? aside : fd;
+}
+
+/* accept gives the lowest number there is. */
+static int bring_back(int fd)
+{
+	int low = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (low < 0)
+		return fd;
+	tp_real()->close(low < fd ? fd : low);
+	return low < fd ? low : fd;
+}
+
 /* As the program has it, and as it is now. */
 static void ask_low_water(struct place *place)
 {
@@ -414,9 +443,10 @@ static struct room *get_room(uint64_t key, int64_t alarm_ms)
 }
 
 enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
-			    const struct tp_connection *connection, bool search)
+			    struct tp_connection *connection, bool search)
 {
 	uint64_t key = tp_socket_key(listener);
+	connection->fd = set_aside(connection->fd);
 	struct place *place = key ? take_place(policy, key, connection) : NULL;
 	if (!place)
 		return TP_PARKED_NOT;
@@ -428,7 +458,6 @@ enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
 			unpin(room);
 		return TP_PARKED_NOT;
 	}
-	fcntl(connection->fd, F_SETFD, FD_CLOEXEC);
 	bool pinned = pin(room);
 	release(place, PARKED);
 	/* Last, so that the sets look at a room that is as it will be. */
@@ -593,8 +622,10 @@ bool tp_room_take(const struct tp_policy *policy, int listener,
 	while ((room = next_room(key, &index))) {
 		bool found = settle(policy, room, connection);
 		unpin(room);
-		if (found)
-			return true;
+		if (!found)
+			continue;
+		connection->fd = bring_back(connection->fd);
+		return true;
 	}
 	return false;
 }
@@ -641,39 +672,41 @@ void tp_room_close(int listener)
 static struct tp_connection as_connection(const struct tp_passed *passed)
 {
 	struct tp_connection connection = {
-		.fd = passed->fd,
+		.fd = set_aside(passed->fd),
 		.sender_len = sizeof connection.sender,
 		.in_scope = true,
 		.deadline_ms = passed->deadline_ms,
 		.seen = passed->seen,
 		.need = passed->need,
 	};
-	if (tp_real()->getpeername(passed->fd, &connection.sender.any,
+	if (tp_real()->getpeername(connection.fd, &connection.sender.any,
 				   &connection.sender_len))
 		connection.sender_len = 0;
 	return connection;
 }
 
-static bool take_in(const struct tp_policy *policy, uint64_t key, struct room *room,
+static void take_in(const struct tp_policy *policy, uint64_t key, struct room *room,
 		    const struct tp_passed *passed)
 {
 	struct tp_connection connection = as_connection(passed);
-	struct place *place = take_place(policy, key, &connection);
-	if (!place)
-		return false;
+	struct place *place = connection.sender_len && room
+				      ? take_place(policy, key, &connection)
+				      : NULL;
+	if (!place) {
+		tp_admit_reset(connection.fd);
+		return;
+	}
 	place->usual_low_water = passed->usual_low_water;
 	place->low_water = passed->low_water;
-	if (!connection.sender_len || !pin(room)) {
-		leave(place);
-		return false;
+	bool pinned = pin(room);
+	if (pinned && move_in(place, room)) {
+		release(place, PARKED);
+		return;
 	}
-	if (!move_in(place, room)) {
-		leave(place);
+	leave(place);
+	if (pinned)
 		unpin(room);
-		return false;
-	}
-	release(place, PARKED);
-	return true;
+	tp_admit_reset(connection.fd);
 }
 
 bool tp_room_gather(const struct tp_policy *policy, int listener)
@@ -686,20 +719,21 @@ bool tp_room_gather(const struct tp_policy *policy, int listener)
 		if (!room)
 			room = get_room(key, passed[0].deadline_ms);
 		for (size_t i = 0; i < count; i++)
-			if (!room || !take_in(policy, key, room, &passed[i]))
-				tp_admit_reset(passed[i].fd);
+			take_in(policy, key, room, &passed[i]);
 		all += count;
 	}
-	if (!room)
-		return all;
-	tp_sets_attach(atomic_load(&room->epfd), listener, key, false);
-	unpin(room);
-	return true;
+	if (room) {
+		tp_sets_attach(atomic_load(&room->epfd), listener, key, false);
+		unpin(room);
+	}
+	return all;
 }
 
 /* The places of a listener, BUSY, as they are passed on; up to TP_PASSED_MAX. */
-static size_t collect(uint64_t key, struct place **collected, struct tp_passed *passed)
+static size_t collect(const struct tp_policy *policy, uint64_t key,
+		      struct place **collected, struct tp_passed *passed)
 {
+	struct tp_connection none;
 	struct place *all = atomic_load(&places);
 	size_t n = 0;
 	for (size_t i = 0; n < TP_PASSED_MAX && i < atomic_load(&place_count); i++) {
@@ -707,6 +741,10 @@ static size_t collect(uint64_t key, struct place **collected, struct tp_passed *
 			continue;
 		if (!is_our_connection(&all[i])) {
 			leave(&all[i]);
+			continue;
+		}
+		if (tp_admit_is_late(policy, &all[i].connection)) {
+			decide(policy, &all[i], (struct tp_news){.expired = true}, &none);
 			continue;
 		}
 		collected[n] = &all[i];
@@ -730,7 +768,7 @@ static void let_go(struct place *place)
 	leave(place);
 }
 
-bool tp_room_share(int listener)
+bool tp_room_share(const struct tp_policy *policy, int listener)
 {
 	struct place *collected[TP_PASSED_MAX];
 	struct tp_passed passed[TP_PASSED_MAX];
@@ -738,7 +776,7 @@ bool tp_room_share(int listener)
 	size_t count;
 	if (!key || tp_share_door(key) < 0)
 		return false;
-	while ((count = collect(key, collected, passed))) {
+	while ((count = collect(policy, key, collected, passed))) {
 		bool sent = tp_share_put(key, passed, count);
 		for (size_t i = 0; i < count; i++)
 			if (sent)

@@ -42,9 +42,10 @@ enum tp_parked {
 /*
  * Takes over a WAITING connection of the listener. With search, epoll sets are also
  * looked for in /proc. When there are too many, the one that has waited longest goes.
+ * The connection gets another descriptor, out of the program's way.
  */
 enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
-			    const struct tp_connection *connection, bool search);
+			    struct tp_connection *connection, bool search);
 
 /*
  * A connection of the listener that may be handed over now, if there is one: looks at
@@ -68,7 +69,7 @@ void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *ev
  * process waits next; false if some had to stay. And takes all out of there; false if
  * there was none. Sets that hold the listener by a note hold the room then, too.
  */
-bool tp_room_share(int listener);
+bool tp_room_share(const struct tp_policy *policy, int listener);
 bool tp_room_gather(const struct tp_policy *policy, int listener);
 
 /* The listener is gone: its connections are reset, as those in the kernel's queue are. */

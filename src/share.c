@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,20 +34,36 @@ static atomic_int channel_count;
  * What an end is called (unix(7), abstract addresses) tells whose it is, in whatever
  * process. The two ends are connected to each other, so nobody else can send to them.
  */
+#define TAG "truepeer/1/" /* with the layout's version */
+
 struct name {
 	sa_family_t family;
-	char zero, tag[12], end; /* the tag holds the layout's version */
-	uint8_t key[8], own[8];
+	char zero, tag[sizeof TAG - 1], key[16], end, own[16]; /* in hexadecimal */
 };
 
-enum { IN = 'i', OUT = 'o' };
+enum { IN = '>', OUT = '<' };
+
+static void put_hex(char digits[16], uint64_t number)
+{
+	for (int i = 15; i >= 0; i--, number >>= 4)
+		digits[i] = "0123456789abcdef"[number & 15];
+}
+
+static uint64_t take_hex(const char digits[16])
+{
+	uint64_t number = 0;
+	for (int i = 0; i < 16; i++)
+		number = number << 4 | (uint64_t)(digits[i] > '9' ? digits[i] - 'a' + 10
+								  : digits[i] - '0');
+	return number;
+}
 
 static struct name make_name(uint64_t key, char end, int fd)
 {
-	struct name name = {.family = AF_UNIX, .tag = "truepeer/1/", .end = end};
-	uint64_t own = tp_socket_key(fd);
-	memcpy(name.key, &key, sizeof key);
-	memcpy(name.own, &own, sizeof own);
+	struct name name = {.family = AF_UNIX, .end = end};
+	memcpy(name.tag, TAG, sizeof name.tag);
+	put_hex(name.key, key);
+	put_hex(name.own, tp_socket_key(fd));
 	return name;
 }
 
@@ -55,7 +72,7 @@ static bool is_end(int fd, uint64_t key, char end)
 {
 	struct name wanted = make_name(key, end, fd), name;
 	socklen_t len = sizeof name;
-	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&name, &len) &&
+	return fd >= 0 && !tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) &&
 	       len == sizeof name && !memcmp(&name, &wanted, sizeof name);
 }
 
@@ -259,10 +276,10 @@ static uint64_t key_of_end(int fd, char end)
 	struct name name;
 	socklen_t len = sizeof name;
 	uint64_t key;
-	if (fcntl(fd, F_GETFD) < 0 || getsockname(fd, (struct sockaddr *)&name, &len) ||
+	if (tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) ||
 	    len != sizeof name)
 		return 0;
-	memcpy(&key, name.key, sizeof key);
+	key = take_hex(name.key);
 	return is_end(fd, key, end) ? key : 0;
 }
 
@@ -279,9 +296,21 @@ static void adopt(uint64_t key, int in, int out)
 	tp_share_forked();
 }
 
+/* Which numbers are descriptors at all: one system call in every program. */
+static void find_descriptors(struct pollfd *fds)
+{
+	for (int i = 0; i < HIGHEST_FD - LOWEST_FD; i++)
+		fds[i] = (struct pollfd){.fd = LOWEST_FD + i};
+	tp_real()->poll(fds, HIGHEST_FD - LOWEST_FD, 0);
+}
+
 void tp_share_adopt(void)
 {
+	struct pollfd fds[HIGHEST_FD - LOWEST_FD];
+	find_descriptors(fds);
 	for (int in = LOWEST_FD; in < HIGHEST_FD; in++) {
+		if (fds[in - LOWEST_FD].revents & POLLNVAL)
+			continue;
 		uint64_t key = key_of_end(in, IN);
 		for (int out = LOWEST_FD; key && out < HIGHEST_FD; out++)
 			if (key_of_end(out, OUT) == key)

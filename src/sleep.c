@@ -6,8 +6,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #include "clock.h"
@@ -92,20 +94,28 @@ int64_t tp_sleep_deadline(int listener)
 	return tp_clock_ns() + (int64_t)limit.tv_sec * 1000000000 + limit.tv_usec * 1000;
 }
 
-/*
- * The kernel's accept goes on after a handler with SA_RESTART; poll never does, and does
- * not tell which signal it was. Where a handler without it exists, the program knows
- * EINTR.
- */
-static bool knows_interruption(void)
+/* What the program's signal handlers make of an accept that sleeps. */
+struct handlers {
+	bool interrupt;	     /* some, without SA_RESTART */
+	bool restart;	     /* others: it goes on */
+	sigset_t restarting; /* which these are */
+};
+
+static void look_up_handlers(struct handlers *handlers)
 {
+	*handlers = (struct handlers){0};
+	sigemptyset(&handlers->restarting);
 	for (int number = 1; number < NSIG; number++) {
 		struct sigaction action;
-		if (!sigaction(number, NULL, &action) && action.sa_handler != SIG_DFL &&
-		    action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
-			return true;
+		if (sigaction(number, NULL, &action) || action.sa_handler == SIG_DFL ||
+		    action.sa_handler == SIG_IGN)
+			continue;
+		bool restarts = action.sa_flags & SA_RESTART;
+		if (restarts)
+			sigaddset(&handlers->restarting, number);
+		handlers->restart |= restarts;
+		handlers->interrupt |= !restarts;
 	}
-	return false;
 }
 
 /* One byte of the static block, which also a library that is loaded late gets. */
@@ -125,7 +135,7 @@ bool tp_sleep_was_woken(void)
 
 /* The listener, its rooms and the door of its channel, to be polled. */
 struct bed {
-	struct pollfd fds[1 + ROOMS + 1];
+	struct pollfd fds[1 + ROOMS + 2]; /* the last is for signals */
 	size_t rooms, count;
 };
 
@@ -159,17 +169,57 @@ static int let_others_go_first(struct bed *bed)
 	return tp_real()->ppoll(bed->fds, bed->count, &no_time, NULL);
 }
 
+static void close_signals(void *fd)
+{
+	tp_real()->close(*(int *)fd);
+}
+
+/*
+ * poll never goes on after a handler and does not tell which it was. So the signals with
+ * SA_RESTART are held back for as long, and a signalfd(2) ends the sleep instead.
+ */
+static int sleep_beside_signals(struct bed *bed, const sigset_t *restarting)
+{
+	sigset_t mask;
+	int n, signals = signalfd(-1, restarting, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		return tp_real()->ppoll(bed->fds, bed->count, NULL, NULL);
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	sigorset(&mask, &mask, restarting);
+	bed->fds[bed->count] = (struct pollfd){.fd = signals, .events = POLLIN};
+	pthread_cleanup_push(close_signals, &signals);
+	n = tp_real()->ppoll(bed->fds, bed->count + 1, NULL, &mask);
+	pthread_cleanup_pop(1);
+	return n;
+}
+
+/* As the kernel's accept: it goes on after handlers with SA_RESTART (signal(7)). */
+static int sleep_for_ever(struct bed *bed)
+{
+	struct handlers handlers;
+	look_up_handlers(&handlers);
+	if (handlers.restart && handlers.interrupt)
+		return sleep_beside_signals(bed, &handlers.restarting);
+	int n = tp_real()->ppoll(bed->fds, bed->count, NULL, NULL);
+	return n < 0 && errno == EINTR && !handlers.interrupt ? 0 : n;
+}
+
+/* ... but only without SO_RCVTIMEO. */
+static int sleep_until(struct bed *bed, int64_t deadline_ns)
+{
+	int64_t left = deadline_ns - tp_clock_ns();
+	struct timespec timeout = tp_clock_timespec(left > 0 ? left : 0);
+	int n = tp_real()->ppoll(bed->fds, bed->count, &timeout, NULL);
+	return n ? n : TIME_OVER;
+}
+
 static int wait_once(int listener, int64_t deadline_ns)
 {
 	struct bed bed;
 	make_bed(&bed, listener);
-	int64_t left = deadline_ns == TP_NEVER ? 0 : deadline_ns - tp_clock_ns();
-	struct timespec timeout = tp_clock_timespec(left > 0 ? left : 0);
-	int n = tp_real()->ppoll(bed.fds, bed.count,
-				 deadline_ns == TP_NEVER ? NULL : &timeout, NULL);
-	if (n <= 0)
-		return n ? n : TIME_OVER;
-	return let_others_go_first(&bed);
+	int n = deadline_ns == TP_NEVER ? sleep_for_ever(&bed)
+					: sleep_until(&bed, deadline_ns);
+	return n > 0 ? let_others_go_first(&bed) : n;
 }
 
 bool tp_sleep(int listener, int64_t deadline_ns)
@@ -177,8 +227,7 @@ bool tp_sleep(int listener, int64_t deadline_ns)
 	int n;
 	do
 		n = wait_once(listener, deadline_ns);
-	while (!n || (n < 0 && n != TIME_OVER && errno == EINTR &&
-		      deadline_ns == TP_NEVER && !knows_interruption()));
+	while (!n);
 	if (n == TIME_OVER)
 		errno = EAGAIN;
 	return n > 0;

@@ -2,6 +2,10 @@
 """Fixtures: built programs, and servers that end with their test."""
 
 import contextlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +77,23 @@ def serve_long(tmp_path_factory, server_path):
     """The same for a server that all tests of a file share."""
     with programs(tmp_path_factory.mktemp("server")) as start:
         yield server_starter(start, server_path)
+
+
+@pytest.fixture
+def open_folder():
+    """Unlike tmp_path, open to the unprivileged users of a server's processes."""
+    folder = Path(tempfile.mkdtemp(prefix="truepeer."))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def spawner(run):
+    """spawner(env, command): a super-server in Python; what it starts is told TRUEPEER_INHERITED=0."""
+    with contextlib.ExitStack() as stack:
+        def start(env, command):
+            made = stack.enter_context(harness.listener())
+            script = [sys.executable, "-B", harness.HERE / "names.py", "spawn", made.fileno()]
+            return run([*script, *command], env, fds=[made.fileno()]).listening()
+        yield start

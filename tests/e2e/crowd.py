@@ -3,6 +3,7 @@
 
 import contextlib
 import heapq
+import os
 import itertools
 import re
 import select
@@ -167,18 +168,35 @@ def family(pid):
     return found
 
 
-def descriptors(pid):
+def unix_sockets():
+    rows = [line.split() for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()]
+    return {f"socket:[{row[6]}]" for row in rows if len(row) > 6}
+
+
+def opened(pid, only_network):
+    """What a process has open; only_network: what it may have to do with a client over the network."""
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(fd))
+    if not only_network:
+        return links
+    unix = unix_sockets()
+    return [link for link in links if link.startswith(("socket:", "anon_inode:[timerfd]")) and link not in unix]
+
+
+def descriptors(pid, only_network=False):
     """How many descriptors each process of the family has open."""
     counts = {}
     for one in family(pid):
         with contextlib.suppress(OSError):
-            counts[one] = len(list(Path(f"/proc/{one}/fd").iterdir()))
+            counts[one] = len(opened(one, only_network))
     return counts
 
 
-def leaked(pid, before):
+def leaked(pid, before, only_network=False):
     """Descriptors that processes have over what they had, but for processes that are new."""
-    return {one: (before[one], n) for one, n in descriptors(pid).items() if n > before.get(one, n)}
+    return {one: (before[one], n) for one, n in descriptors(pid, only_network).items() if n > before.get(one, n)}
 
 
 def cpu_seconds(pid):

@@ -23,6 +23,7 @@ class Target(NamedTuple):
     until: bytes = rb"\n"  # what it waits for
     log: Optional[Path] = None  # where the server tells its clients, if not in the reply
     resets: bool = True  # silent connections reach accept
+    staff: bool = False  # processes come and go, and talk to each other
 
 
 class Place:
@@ -166,12 +167,12 @@ def dovecot(service_count):
         mail = pwd.getpwnam("mail")
         text = DOVECOT.format(folder=place.folder, port=port, login="dovenull", internal="dovecot",
                               mail=mail.pw_uid, mail_group=mail.pw_gid)
-        text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT TRUEPEER_MAX_PENDING", text)
+        text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT", text)
         text = text.replace("service imap-login {", f"service imap-login {{\n  service_count = {service_count}")
         config = place.write("dovecot.conf", text)
         pid = place.start([program, "-F", "-c", config], port)
         return Target(port, pid, lambda ip, port: f"rip={ip},".encode(), b"", rb"\* OK .*\r\n",
-                      place.folder / "log")
+                      place.folder / "log", staff=True)
     return start
 
 
@@ -208,7 +209,7 @@ maillog_file_prefixes = {place.folder}
 smtpd_peername_lookup = no
 smtpd_delay_reject = no
 smtpd_client_restrictions = check_client_access static:{{554 no}}
-import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT TRUEPEER_MAX_PENDING
+import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT
 """)
     place.write("config/master.cf", f"""\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -219,7 +220,7 @@ proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 """)
     pid = place.start([master, "-c", config, "-d"], port)
-    return Target(port, pid, lambda ip, port: f"unknown[{ip}]".encode(), b"", rb"[25]\d\d .*\r\n", log)
+    return Target(port, pid, lambda ip, port: f"unknown[{ip}]".encode(), b"", rb"[25]\d\d .*\r\n", log, staff=True)
 
 
 def apache(mpm, accept_filter="none"):
@@ -276,4 +277,4 @@ DAEMONS = {
     "apache-event-deferred": apache("event", "data"),
 }
 
-CORE = ["python-asyncio", "python-threading", "node", "nginx", "redis", "vsftpd"]
+CORE = ["python-asyncio", "nginx", "vsftpd", "dovecot", "postfix", "apache-prefork"]

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import random
 import re
 import select
 import shlex
@@ -68,7 +69,7 @@ def environment(plain=False, preload=(), **variables):
         return env
     for library in LIBRARY.split():
         assert os.access(library, os.R_OK), f"{library} is not built"
-    variables = {"TRUST": "loopback", "MAX_PENDING": os.environ.get("ROOMS"), **variables}
+    variables = {"TRUST": "loopback", **variables}
     env.update((f"TRUEPEER_{k}", v) for k, v in variables.items() if v is not None)
     env["LD_PRELOAD"] = " ".join([LIBRARY, *map(str, preload)])
     return env
@@ -211,6 +212,11 @@ def listener(host="127.0.0.1"):
 
 
 def free_port(host="127.0.0.1"):
-    """For programs that cannot inherit a listener: a port that was free a moment ago."""
-    with listener(host) as made:
-        return made.getsockname()[1]
+    """For programs that cannot inherit a listener: a port that was free a moment ago.
+
+    Below those that the kernel itself gives out, so that nobody gets it in between.
+    """
+    while True:
+        port = random.randrange(10000, 30000)
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port

@@ -40,6 +40,9 @@ MISTAKES = {
     "TIMEOUT": ["fast", "3h", "-1", "3sx", "3 s"],
     "MAX_HEADER": ["4k", "big", "65552", "-1"],
     "IPV6": ["yes", "4"],
+    "SOCKNAME": ["balancer", "header kernel"],
+    "INHERITED": ["64", "stdin", "0,x"],
+    "PROGRAMS": ["/usr/sbin/sshd", "server sbin/sshd"],
     "LOG": ["loud", "file:", "stderr,debug"],
 }
 mistakes = pytest.mark.parametrize("variable, value", [(k, v) for k, vs in MISTAKES.items() for v in vs])

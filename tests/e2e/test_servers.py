@@ -6,7 +6,6 @@ import pwd
 import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -179,15 +178,6 @@ userdb {{
   args = uid={mail} gid={mail_group} home={folder}/home
 }}
 """
-
-
-@pytest.fixture
-def open_folder():
-    """Unlike tmp_path, open to the unprivileged users of a server's processes."""
-    folder = Path(tempfile.mkdtemp(prefix="truepeer."))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

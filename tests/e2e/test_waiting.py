@@ -79,12 +79,13 @@ def put_through(target, deadline, gap):
     seen = SimpleNamespace(target=target, deadline=deadline)
     typical(target)
     seen.alone = typical(target)
-    before = descriptors(target.pid)
+    before = descriptors(target.pid, target.staff)
     with Crowd(target.port) as crowd:
         silent = crowd.silent(1)
         seen.beside_one = typical(target)
         silent += crowd.silent(SILENT - 1)
         seen.beside_many = typical(target)
+        select.select([], [], [], 0.2)  # the last session is over, for all of them
         seen.cpu = cpu_share(target.pid, 0.5)
         drips = crowd.drip(map(short_header, range(DRIPPING)), gap, target.request, target.until)
         endless = crowd.drip([endless_header()], gap)
@@ -94,8 +95,8 @@ def put_through(target, deadline, gap):
             crowd.wait(silent + endless, deadline + 1)
         seen.silent, seen.drips, seen.endless = silent, drips, endless
     seen.text = told(target, drips)
-    soon(lambda: not leaked(target.pid, before))
-    seen.leaked = leaked(target.pid, before)
+    soon(lambda: not leaked(target.pid, before, target.staff))
+    seen.leaked = leaked(target.pid, before, target.staff)
     return seen
 
 
@@ -111,7 +112,7 @@ def told(target, drips):
 # The drips of a real server last about as long as they do in the specification of the issue.
 TRIALS = {**{k: (start, 1.5, 0.02) for k, start in C_SERVERS.items()},
           **{k: (start, 4.5, 0.1) for k, start in DAEMONS.items()}}
-if os.environ.get("WAITING") == "core":  # for when there is no time
+if os.environ.get("WAITING") != "all":  # make check-waiting
     TRIALS = {k: trial for k, trial in TRIALS.items() if k.startswith("c-") or k in CORE}
 
 
@@ -136,7 +137,7 @@ def outcomes(members):
 def check_in_time(members, deadline):
     assert set(outcomes(members)) == {"reset"}
     lasted = sorted(member.lasted for member in members)
-    assert deadline - 0.02 < lasted[0]
+    assert deadline - 0.05 < lasted[0]
     assert lasted[-1] < deadline + IN_TIME
 
 

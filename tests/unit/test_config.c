@@ -74,6 +74,8 @@ static void assert_default_rule(const struct tp_rule *rule)
 	ck_assert_uint_eq(rule->timeout_ms, 3000);
 	ck_assert_uint_eq(rule->max_header, 4096);
 	ck_assert_int_eq(rule->ipv6, TP_IPV6_PSEUDO);
+	ck_assert(!rule->trusts_unix);
+	ck_assert(!rule->tells_destination);
 }
 
 START_TEST(without_variables_nothing_is_touched)
@@ -106,9 +108,9 @@ START_TEST(without_trust_the_others_are_read_all_the_same)
 }
 END_TEST
 
-static const char *const names[] = {"TRUST",	  "LISTEN",   "HEADER",
-				    "UNTRUSTED",  "VERSIONS", "TIMEOUT",
-				    "MAX_HEADER", "IPV6",     "LOG"};
+static const char *const names[] = {"TRUST",	"LISTEN",   "HEADER",	  "UNTRUSTED",
+				    "VERSIONS", "TIMEOUT",  "MAX_HEADER", "IPV6",
+				    "LOG",	"SOCKNAME", "PROGRAMS",	  "INHERITED"};
 static const char *const empty[] = {"", " ", ",", " ,\t\r\n, "};
 
 START_TEST(an_empty_variable_counts_as_unset)
@@ -484,6 +486,16 @@ static const struct {
 	{"IPV6", "yes", NULL},
 	{"IPV6", "Pseudo", NULL},
 	{"IPV6", "keep reject", "reject"},
+	{"PROGRAMS", "/usr/sbin/sshd", NULL},
+	{"PROGRAMS", "sshd bin/vsftpd", "bin/vsftpd"},
+	{"SOCKNAME", "on", NULL},
+	{"SOCKNAME", "header kernel", "kernel"},
+	{"INHERITED", "64", NULL},
+	{"INHERITED", "-1", NULL},
+	{"INHERITED", "0x1", NULL},
+	{"INHERITED", "0-2", NULL},
+	{"INHERITED", "0 stdin", "stdin"},
+	{"LISTEN", "run/a.sock", NULL},
 	{"LOG", "stdout", NULL},
 	{"LOG", "file", NULL},
 	{"LOG", "file:", NULL},
@@ -513,12 +525,105 @@ START_TEST(a_mistake_names_the_variable_and_the_word)
 }
 END_TEST
 
+/* ---- programs ---- */
+
+static const struct {
+	const char *variable;
+	bool named; /* "postfix", "smtpd" */
+} programs[] = {
+	{"TRUEPEER_TRUST=all", true},
+	{"TRUEPEER_PROGRAMS=", true},
+	{"TRUEPEER_PROGRAMS= ,", true},
+	{"TRUEPEER_PROGRAMS=postfix", true},
+	{"TRUEPEER_PROGRAMS=vsftpd, smtpd", true},
+	{"TRUEPEER_PROGRAMS=vsftpd", false},
+	{"TRUEPEER_PROGRAMS=smtp smtpdx Smtpd", false},
+	/* A mistake, to be found by tp_config_read. */
+	{"TRUEPEER_PROGRAMS=vsftpd /usr/sbin/sshd", true},
+};
+
+START_TEST(a_program_is_named_or_not)
+{
+	const char *const variables[] = {programs[_i].variable, NULL},
+			  *const ours[] = {"postfix", "smtpd", NULL},
+			  *const unknown[] = {NULL};
+	bool all = programs[0].named && (_i < 3 || strchr(programs[_i].variable, '/'));
+	ck_assert(tp_config_names_program(variables, ours) == programs[_i].named);
+	ck_assert(tp_config_names_program(variables, unknown) == all);
+}
+END_TEST
+
+/* ---- inherited connections, AF_UNIX, getsockname ---- */
+
+static const struct {
+	const char *variable;
+	uint64_t numbers;
+	bool listen_fds;
+} inherited[] = {
+	{"TRUEPEER_INHERITED=0", 1, false},
+	{"TRUEPEER_INHERITED=0 1,2 0", 7, false},
+	{"TRUEPEER_INHERITED=63", (uint64_t)1 << 63, false},
+	{"TRUEPEER_INHERITED=listen-fds", 0, true},
+	{"TRUEPEER_INHERITED=listen-fds 3", 8, true},
+	{"TRUEPEER_INHERITED=", 0, false},
+};
+
+START_TEST(inherited_says_which)
+{
+	struct tp_policy policy = read_one(inherited[_i].variable).policy;
+	ck_assert_int_eq(policy.state, TP_POLICY_OFF);
+	ck_assert_uint_eq(policy.inherited.numbers, inherited[_i].numbers);
+	ck_assert(policy.inherited.listen_fds == inherited[_i].listen_fds);
+}
+END_TEST
+
+START_TEST(inherited_is_known_although_others_are_wrong)
+{
+	const char *const variables[] = {"TRUEPEER_TRUST=x", "TRUEPEER_INHERITED=5",
+					 NULL};
+	struct result result = read_all(variables);
+	ck_assert(!result.ok);
+	ck_assert_uint_eq(result.policy.inherited.numbers, 1 << 5);
+}
+END_TEST
+
+START_TEST(unix_is_trusted_alone_or_beside_others)
+{
+	struct tp_policy alone = read_one("TRUEPEER_TRUST=unix").policy,
+			 beside = read_one("TRUEPEER_TRUST=unix,10.0.0.1").policy;
+	ck_assert_int_eq(alone.state, TP_POLICY_ON);
+	ck_assert(alone.rule.trusts_unix && !alone.rule.trust.count);
+	ck_assert(!trusts(&alone, "127.0.0.1"));
+	ck_assert(beside.rule.trusts_unix && trusts(&beside, "10.0.0.1"));
+	ck_assert(!read_one("TRUEPEER_TRUST=all").policy.rule.trusts_unix);
+}
+END_TEST
+
+START_TEST(a_path_is_a_place_to_listen)
+{
+	struct tp_rule rule = rule_of("TRUEPEER_LISTEN=25 /run/a.sock");
+	ck_assert_uint_eq(rule.listen_count, 2);
+	ck_assert_uint_eq(rule.listen[1].path.len, strlen("/run/a.sock"));
+	ck_assert_mem_eq(rule.listen[1].path.text, "/run/a.sock", 11);
+	ck_assert_uint_gt(rule.listen[1].first_port, rule.listen[1].last_port);
+	ck_assert_ptr_null(rule.listen[0].path.text);
+}
+END_TEST
+
+START_TEST(sockname_is_the_kernels_or_the_headers)
+{
+	ck_assert(rule_of("TRUEPEER_SOCKNAME=header").tells_destination);
+	ck_assert(!rule_of("TRUEPEER_SOCKNAME=kernel").tells_destination);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 static const char *const words[] = {
-	"all",	   "loopback", "private",	"::",	      "::1",
-	"1.2.3.4", "::/0",     "2001:db8::/32", "10.0.0.0/8", "x"};
-static const char *const ports[] = {"1", "9", "25", "1-2", "1.2.3.4:5", "[::]:6", "x"};
+	"unix",	   "all",  "loopback",	    "private",	  "::", "::1",
+	"1.2.3.4", "::/0", "2001:db8::/32", "10.0.0.0/8", "x"};
+static const char *const ports[] = {"1",   "9",		"25",	  "/",
+				    "1-2", "1.2.3.4:5", "[::]:6", "x"};
 
 static void put_random_words(char *at, const char *const *from, size_t count, size_t n)
 {
@@ -593,6 +698,12 @@ int main(void)
 	tcase_add_test(tcase, the_log_is_set_although_another_is_wrong);
 	tcase_add_test(tcase, the_log_is_set_as_far_as_it_was_right);
 	tcase_add_table(tcase, a_mistake_names_the_variable_and_the_word, mistakes);
+	tcase_add_table(tcase, a_program_is_named_or_not, programs);
+	tcase_add_table(tcase, inherited_says_which, inherited);
+	tcase_add_test(tcase, inherited_is_known_although_others_are_wrong);
+	tcase_add_test(tcase, unix_is_trusted_alone_or_beside_others);
+	tcase_add_test(tcase, a_path_is_a_place_to_listen);
+	tcase_add_test(tcase, sockname_is_the_kernels_or_the_headers);
 	tcase_add_test(tcase, the_memory_asked_for_is_always_enough);
 	tcase_add_test(tcase, ten_thousand_prefixes_are_taken);
 	return run_tests("config", tcase);

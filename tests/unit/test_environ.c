@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
+#include "secure.h"
 #include "unit.h"
 
 #define THREADS 8
@@ -137,6 +138,53 @@ START_TEST(errno_is_kept_by_environ)
 }
 END_TEST
 
+START_TEST(secure_execution_believes_no_variable)
+{
+	static char *const variables[] = {"TRUEPEER_TRUST=all",
+					  "LD_PRELOAD=libtruepeer.so", NULL};
+	secure_execution = true;
+	set_environ(variables);
+	ck_assert(!tp_environ_is_trusted());
+	ck_assert_ptr_null(*tp_environ());
+	ck_assert(!tp_environ_has("TRUST"));
+	ck_assert(!tp_environ_asks());
+}
+END_TEST
+
+START_TEST(a_variable_is_found_by_its_name)
+{
+	static char *const variables[] = {"TRUEPEER_TRUST=10.0.0.1",
+					  "TRUEPEER_LOG=", "HEADER=optional", NULL};
+	set_environ(variables);
+	ck_assert(tp_environ_is_trusted());
+	ck_assert(tp_environ_has("TRUST") && tp_environ_has("LOG"));
+	ck_assert(!tp_environ_has("TRUS") && !tp_environ_has("TRUST=10.0.0.1"));
+	ck_assert(!tp_environ_has("HEADER") && !tp_environ_has(""));
+}
+END_TEST
+
+static const struct {
+	const char *variable;
+	bool asks;
+} askers[] = {
+	{"TRUEPEER_LOG=none", true},
+	{"LD_PRELOAD=/usr/lib/truepeer/libtruepeer.so", true},
+	{"LD_PRELOAD=a.so:libtruepeer.so b.so", true},
+	{"LD_PRELOAD=libjemalloc.so", false},
+	{"LD_PRELOAD=", false},
+	{"OLD_LD_PRELOAD=libtruepeer.so", false},
+	{"PATH=/usr/lib/truepeer", false},
+};
+
+START_TEST(somebody_asks_for_the_library_or_it_is_just_there)
+{
+	static char *variables[2];
+	variables[0] = (char *)askers[_i].variable;
+	set_environ(variables);
+	ck_assert(tp_environ_asks() == askers[_i].asks);
+}
+END_TEST
+
 static void *look(void *argument)
 {
 	pthread_barrier_wait(argument);
@@ -172,5 +220,8 @@ int main(void)
 	tcase_add_test(tcase, a_long_environment_is_copied);
 	tcase_add_test(tcase, errno_is_kept_by_environ);
 	tcase_add_test(tcase, all_threads_see_the_same);
+	tcase_add_test(tcase, secure_execution_believes_no_variable);
+	tcase_add_test(tcase, a_variable_is_found_by_its_name);
+	tcase_add_table(tcase, somebody_asks_for_the_library_or_it_is_just_there, askers);
 	return run_tests("environ", tcase);
 }

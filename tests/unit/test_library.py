@@ -10,7 +10,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 LIBRARY = os.environ["LIBTRUEPEER"]
 EXPORTS = """__poll_chk __ppoll_chk accept accept4 close epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
-getpeername listen poll ppoll pselect select""".split()
+execv execve execvp execvpe
+getpeername getsockname listen poll ppoll pselect select truepeer_version""".split()
 HEADERS = sorted((TOP / "src").glob("*.h"))
 
 

@@ -49,7 +49,8 @@ static bool holds(int fd, const struct tp_peer *expected)
 	struct tp_peer peer;
 	return tp_peer_get(fd, &peer) && same_addr(&peer.client, &expected->client) &&
 	       same_addr(&peer.destination, &expected->destination) &&
-	       peer.report == expected->report;
+	       peer.report == expected->report &&
+	       peer.tells_destination == expected->tells_destination;
 }
 
 static bool holds_nothing(int fd)
@@ -305,7 +306,55 @@ START_TEST(errno_is_kept)
 }
 END_TEST
 
+START_TEST(a_record_of_another_version_is_known_but_not_read)
+{
+	uint8_t key[32];
+	socklen_t size = sizeof key;
+	struct pair pair = connected(AF_INET);
+	ck_assert(!tp_peer_is_known(pair.server));
+	ck_assert(tp_peer_put(pair.server, &ipv4_peer));
+	ck_assert(tp_peer_is_known(pair.server));
+	getsockopt(pair.server, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size);
+	key[7]++;
+	setsockopt(pair.server, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, size);
+	ck_assert(tp_peer_is_known(pair.server));
+	ck_assert(holds_nothing(pair.server));
+	key[6]++;
+	setsockopt(pair.server, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, size);
+	ck_assert(!tp_peer_is_known(pair.server));
+	hang_up(pair);
+}
+END_TEST
+
 /* ---- the second choice ---- */
+
+START_TEST(an_ipv6_destination_is_kept_in_the_table_if_it_is_to_be_told)
+{
+	struct tp_peer peer = ipv6_peer;
+	struct pair pair = connected(AF_INET6);
+	peer.destination = (struct tp_addr){AF_INET6, 443, {0x20, 1, [15] = 1}};
+	ck_assert(tp_peer_put(pair.server, &peer));
+	ck_assert_uint_eq(tp_peer_table_count(), 0);
+	ck_assert(holds(pair.server, &ipv6_peer));
+	peer.tells_destination = true;
+	ck_assert(tp_peer_put(pair.server, &peer));
+	ck_assert_uint_eq(tp_peer_table_count(), 1);
+	ck_assert(holds(pair.server, &peer));
+	hang_up(pair);
+}
+END_TEST
+
+START_TEST(an_ipv4_destination_that_is_to_be_told_is_on_the_socket)
+{
+	struct tp_peer peer = ipv4_peer;
+	struct pair pair = connected(AF_INET);
+	peer.tells_destination = true;
+	ck_assert(tp_peer_put(pair.server, &peer));
+	ck_assert_uint_eq(tp_peer_table_count(), 0);
+	ck_assert(holds(pair.server, &peer));
+	hang_up(pair);
+}
+END_TEST
 
 START_TEST(a_socket_without_the_slot_is_kept_in_the_table)
 {
@@ -319,6 +368,7 @@ START_TEST(a_socket_without_the_slot_is_kept_in_the_table)
 	int other = dup(ends[0]);
 	ck_assert(holds(ends[0], cases[_i].peer));
 	ck_assert(holds(other, cases[_i].peer));
+	ck_assert(tp_peer_is_known(other) && !tp_peer_is_known(ends[1]));
 	ck_assert(holds_nothing(ends[1]));
 	pid_t pid = fork();
 	if (!pid)
@@ -367,6 +417,8 @@ static const struct {
 	{IPV6_CLIENT, TP_PEER_IPV6, AF_INET, 27, PSEUDO},
 	{IPV6_CLIENT, TP_PEER_IPV6, AF_INET, 16, PSEUDO},
 	{IPV6_CLIENT, TP_PEER_IPV6, AF_INET, 0, PSEUDO},
+	{"203.0.113.7", TP_PEER_PLAIN, AF_UNIX, 110, "203.0.113.7"},
+	{IPV6_CLIENT, TP_PEER_PLAIN, AF_UNIX, 16, IPV6_CLIENT},
 	/* The hash of this one would be the broadcast address. */
 	{"2001:db8::358:70c0", TP_PEER_PLAIN, AF_INET, 16, "255.255.255.254"},
 };
@@ -390,6 +442,42 @@ START_TEST(a_client_is_reported_in_the_sockets_terms)
 		  ipv6 ? (void *)&kernel.in6.sin6_addr : (void *)&kernel.in.sin_addr,
 		  host, sizeof host);
 	ck_assert_str_eq(host, reports[_i].expected);
+}
+END_TEST
+
+static const struct {
+	struct tp_peer peer;
+	sa_family_t socket_family;
+	socklen_t room, len; /* 0: as the kernel has it */
+	sa_family_t family;
+} destinations[] = {
+	{{.destination = {AF_INET, 443, {192, 0, 2, 1}}}, AF_INET, 0, 16, AF_INET},
+	{{.destination = {AF_INET, 443, {192, 0, 2, 1}}}, AF_INET6, 0, 28, AF_INET6},
+	{{.destination = {AF_INET, 443, {192, 0, 2, 1}}}, AF_UNIX, 0, 16, AF_INET},
+	{{.destination = {AF_INET6, 443, {0x20, 1}}}, AF_INET6, 0, 28, AF_INET6},
+	{{.destination = {AF_INET6, 443, {0x20, 1}}}, AF_UNIX, 0, 28, AF_INET6},
+	{{.destination = {AF_INET6, 443, {0x20, 1}}}, AF_INET, 128, 0, 0},
+	{{.destination = {AF_INET6, 443, {0x20, 1}}, .report = TP_PEER_IPV6},
+	 AF_INET,
+	 28,
+	 28,
+	 AF_INET6},
+	{{.destination = {AF_INET6, 443, {0x20, 1}}, .report = TP_PEER_IPV6},
+	 AF_INET,
+	 27,
+	 0,
+	 0},
+	{{.client = {AF_INET, 1, {1}}}, AF_INET, 128, 0, 0},
+};
+
+START_TEST(a_destination_is_reported_where_it_is_understood)
+{
+	union tp_sockaddr kernel = {.any.sa_family = 4711};
+	socklen_t len = tp_peer_destination_to_kernel(&destinations[_i].peer,
+						      destinations[_i].socket_family,
+						      destinations[_i].room, &kernel);
+	ck_assert_uint_eq(len, destinations[_i].len);
+	ck_assert_int_eq(kernel.any.sa_family, len ? destinations[_i].family : 4711);
 }
 END_TEST
 
@@ -460,8 +548,14 @@ int main(int argc, char **argv)
 	tcase_add_test(tcase, what_is_no_socket_holds_nothing);
 	tcase_add_test(tcase, errno_is_kept);
 	tcase_add_table(tcase, a_socket_without_the_slot_is_kept_in_the_table, cases);
+	tcase_add_test(tcase, a_record_of_another_version_is_known_but_not_read);
+	tcase_add_test(tcase,
+		       an_ipv6_destination_is_kept_in_the_table_if_it_is_to_be_told);
+	tcase_add_test(tcase, an_ipv4_destination_that_is_to_be_told_is_on_the_socket);
 	tcase_add_test(tcase, an_mptcp_socket_is_kept_somewhere);
 	tcase_add_table(tcase, a_client_is_reported_in_the_sockets_terms, reports);
+	tcase_add_table(tcase, a_destination_is_reported_where_it_is_understood,
+			destinations);
 	tcase_add_test(tcase, a_pseudo_address_is_in_class_e);
 	tcase_add_test(tcase, pseudo_addresses_of_neighbours_differ);
 	return run_tests("peer", tcase);

@@ -21,6 +21,12 @@ static const struct tp_peer peers[] = {
 		    56324,
 		    {0x20, 1, 0xd, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}},
 	{.client = {AF_INET6, 1, {[15] = 1}}, .report = TP_PEER_IPV6},
+	{.client = {AF_INET6, 1, {[15] = 1}},
+	 .report = TP_PEER_IPV6,
+	 .tells_destination = true},
+	{.client = {AF_INET, 1, {1, 2, 3, 4}},
+	 .destination = {AF_INET, 443, {192, 0, 2, 1}},
+	 .tells_destination = true},
 };
 
 static void assert_same_addr(const struct tp_addr *a, const struct tp_addr *b)
@@ -45,6 +51,7 @@ START_TEST(a_peer_comes_back_as_it_was_packed)
 	assert_same_addr(&peer.client, &peers[_i].client);
 	assert_same_addr(&peer.destination, &peers[_i].destination);
 	ck_assert_int_eq(peer.report, peers[_i].report);
+	ck_assert_int_eq(peer.tells_destination, peers[_i].tells_destination);
 }
 END_TEST
 
@@ -63,6 +70,7 @@ START_TEST(the_short_record_keeps_all_but_the_destination)
 	assert_same_addr(&peer.client, &peers[_i].client);
 	assert_same_addr(&peer.destination, &none);
 	ck_assert_int_eq(peer.report, peers[_i].report);
+	ck_assert_int_eq(peer.tells_destination, peers[_i].tells_destination);
 }
 END_TEST
 
@@ -99,6 +107,24 @@ START_TEST(no_other_layout_version_is_a_record)
 }
 END_TEST
 
+START_TEST(a_record_of_any_layout_version_is_known_by_its_tag)
+{
+	struct tp_peer_record record = tp_peer_record_pack(&peers[_i]);
+	for (int version = 0; version < 256; version++) {
+		record.bytes[TAG_SIZE - 1] = (uint8_t)version;
+		ck_assert(tp_peer_record_is_tagged(&record, TP_PEER_RECORD_SIZE));
+		ck_assert(tp_peer_record_is_tagged(&record, TP_PEER_RECORD_SHORT));
+		ck_assert(!tp_peer_record_is_tagged(&record, 0));
+	}
+	for (size_t bit = 0; bit < 8 * (TAG_SIZE - 1); bit++) {
+		uint8_t mask = (uint8_t)(1u << bit % 8);
+		record.bytes[bit / 8] ^= mask;
+		ck_assert(!tp_peer_record_is_tagged(&record, TP_PEER_RECORD_SIZE));
+		record.bytes[bit / 8] ^= mask;
+	}
+}
+END_TEST
+
 START_TEST(no_other_family_or_report_is_a_record)
 {
 	struct tp_peer_record record = tp_peer_record_pack(&peers[0]);
@@ -107,7 +133,7 @@ START_TEST(no_other_family_or_report_is_a_record)
 			record.bytes[8] = (uint8_t)family;
 			record.bytes[9] = (uint8_t)report;
 			bool right = (family == 0 || family == 4 || family == 6) &&
-				     report <= 1;
+				     (report & 0x7f) <= 1;
 			ck_assert(unpacks(&record, TP_PEER_RECORD_SIZE) == right);
 		}
 	}
@@ -156,6 +182,7 @@ int main(void)
 	tcase_add_table(tcase, no_other_size_is_a_record, peers);
 	tcase_add_table(tcase, no_changed_bit_in_the_tag_is_a_record, peers);
 	tcase_add_table(tcase, no_other_layout_version_is_a_record, peers);
+	tcase_add_table(tcase, a_record_of_any_layout_version_is_known_by_its_tag, peers);
 	tcase_add_test(tcase, no_other_family_or_report_is_a_record);
 	tcase_add_test(tcase, no_stray_key_is_a_record);
 	tcase_add_test(tcase, no_plain_key_is_a_record);

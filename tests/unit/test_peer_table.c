@@ -23,34 +23,35 @@ static int new_socket(void)
 	return fd;
 }
 
-/* A record that no other number has. */
-static struct tp_peer_record record_of(uint64_t number)
+/* A peer that no other number has. */
+static struct tp_peer peer_of(uint64_t number)
 {
-	struct tp_peer_record record;
-	for (size_t i = 0; i < sizeof record.bytes; i += sizeof number) {
-		memcpy(record.bytes + i, &number, sizeof number);
+	struct tp_peer peer;
+	uint8_t *bytes = (uint8_t *)&peer;
+	for (size_t i = 0; i < sizeof peer; i += sizeof number) {
+		size_t left = sizeof peer - i;
+		memcpy(bytes + i, &number, left < sizeof number ? left : sizeof number);
 		number = number * 0x9e3779b97f4a7c15u + 1;
 	}
-	return record;
+	return peer;
 }
 
 static bool put(int fd, uint64_t number)
 {
-	struct tp_peer_record record = record_of(number);
-	return tp_peer_table_put(fd, &record);
+	struct tp_peer peer = peer_of(number);
+	return tp_peer_table_put(fd, &peer);
 }
 
 static bool holds(int fd, uint64_t number)
 {
-	struct tp_peer_record record, expected = record_of(number);
-	return tp_peer_table_get(fd, &record) &&
-	       !memcmp(&record, &expected, sizeof record);
+	struct tp_peer peer, expected = peer_of(number);
+	return tp_peer_table_get(fd, &peer) && !memcmp(&peer, &expected, sizeof peer);
 }
 
 static bool holds_nothing(int fd)
 {
-	struct tp_peer_record record;
-	return !tp_peer_table_get(fd, &record);
+	struct tp_peer peer;
+	return !tp_peer_table_get(fd, &peer);
 }
 
 static void assert_child_is_content(pid_t pid)

@@ -127,6 +127,28 @@ START_TEST(a_rule_without_trust_trusts_nobody)
 }
 END_TEST
 
+#define SOCKET "/run/a.sock"
+
+START_TEST(a_path_is_in_scope_by_its_every_byte)
+{
+	struct tp_listen listens[] = {
+		listen_on(NULL, 25, 25),
+		{.first_port = 1, .path = {SOCKET, strlen(SOCKET)}}};
+	struct tp_rule rule = {.listen = listens, .listen_count = COUNT(listens)};
+	struct tp_rule ports = {.listen = listens, .listen_count = 1}, every = {0};
+	struct tp_addr other = addr("192.0.2.1", 1), none = {.family = AF_UNSPEC};
+	ck_assert(tp_rule_listens_at(&rule, SOCKET, strlen(SOCKET)));
+	ck_assert(!tp_rule_listens_at(&rule, SOCKET, strlen(SOCKET) - 1));
+	ck_assert(!tp_rule_listens_at(&rule, SOCKET "x", strlen(SOCKET) + 1));
+	ck_assert(!tp_rule_listens_at(&rule, "", 0));
+	ck_assert(!tp_rule_listens_at(&ports, SOCKET, strlen(SOCKET)));
+	ck_assert(!tp_rule_listens_at(&ports, "", 0));
+	ck_assert(tp_rule_listens_at(&every, SOCKET, strlen(SOCKET)));
+	ck_assert(tp_rule_listens_at(&every, "", 0));
+	ck_assert(!tp_rule_listens(&rule, &other) && !tp_rule_listens(&rule, &none));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("policy");
@@ -134,6 +156,7 @@ int main(void)
 	tcase_add_test(tcase, any_of_several_places_will_do);
 	tcase_add_test(tcase, a_rule_without_places_listens_everywhere);
 	tcase_add_test(tcase, a_rule_with_places_does_not_listen_nowhere);
+	tcase_add_test(tcase, a_path_is_in_scope_by_its_every_byte);
 	tcase_add_test(tcase, a_rule_trusts_whom_it_names);
 	tcase_add_test(tcase, a_rule_without_trust_trusts_nobody);
 	return run_tests("policy", tcase);
