@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
-#include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "await.h"
 #include "clock.h"
-#include "log.h"
+#include "events.h"
+#include "local.h"
 #include "peer.h"
 #include "real.h"
 #include "receive.h"
@@ -30,138 +28,46 @@ bool tp_admit_is_tcp(int fd)
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
-struct tp_addr tp_admit_local(int fd)
-{
-	union tp_sockaddr local = {0};
-	socklen_t len = sizeof local;
-	if (tp_real()->getsockname(fd, &local.any, &len))
-		local.any.sa_family = AF_UNSPEC;
-	return tp_addr_from_kernel(&local);
-}
-
 static bool is_unix(const struct tp_connection *connection)
 {
 	return connection->sender.any.sa_family == AF_UNIX;
 }
 
-/* The path of an AF_UNIX socket; 0 when it has none, as abstract ones. */
-static size_t local_path(int fd, char path[UNIX_PATH])
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_un un;
-	} local;
-	socklen_t len = sizeof local;
-	if (tp_real()->getsockname(fd, &local.any, &len) ||
-	    len <= offsetof(struct sockaddr_un, sun_path))
-		return 0;
-	size_t size =
-		strnlen(local.un.sun_path, len - offsetof(struct sockaddr_un, sun_path));
-	memcpy(path, local.un.sun_path, size);
-	return size;
-}
-
-static void put_sender(struct tp_text *text, const struct tp_connection *connection)
-{
-	struct tp_addr sender = tp_addr_unmap(tp_addr_from_kernel(&connection->sender));
-	if (is_unix(connection))
-		tp_text_put(text, "a local program");
-	else
-		tp_text_put_addr(text, &sender);
-}
-
-static void put_local(struct tp_text *text, const struct tp_connection *connection)
-{
-	char path[UNIX_PATH];
-	if (is_unix(connection)) {
-		tp_text_put_quoted(text, path, local_path(connection->fd, path));
-	} else {
-		struct tp_addr local = tp_addr_unmap(tp_admit_local(connection->fd));
-		tp_text_put_addr(text, &local);
-	}
-}
-
 /* Always TP_REFUSED, for `return refuse(...)`. */
 static enum tp_admission refuse(const struct tp_connection *connection,
-				enum tp_log_level level, const char *reason,
+				enum tp_reason reason,
 				const struct tp_reception *reception)
 {
-	if (!tp_log_wants(level))
-		return TP_REFUSED;
-	struct tp_text text = {0};
-	tp_text_put(&text, "refused ");
-	put_sender(&text, connection);
-	tp_text_put(&text, " on ");
-	put_local(&text, connection);
-	tp_text_put(&text, ": ");
-	tp_text_put(&text, reason);
-	if (reception && reception->sample_len) {
-		tp_text_put(&text, "; it begins ");
-		tp_text_put_quoted(&text, reception->sample, reception->sample_len);
-	}
-	tp_log(level, &text);
+	tp_event(connection, TP_OUTCOME_REJECTED, reason, reception);
 	return TP_REFUSED;
 }
 
-/* Other connections than TCP are let in. */
-static enum tp_admission refuse_tcp(const struct tp_connection *connection,
-				    const char *reason)
+/* Keeps connection->peer on the socket. */
+static enum tp_admission admit(const struct tp_connection *connection,
+			       enum tp_outcome outcome, enum tp_reason reason,
+			       const struct tp_reception *reception)
 {
-	return tp_admit_is_tcp(connection->fd)
-		       ? refuse(connection, TP_LOG_WARNING, reason, NULL)
-		       : TP_ADMITTED;
-}
-
-static void tell_client(const struct tp_connection *connection)
-{
-	if (!tp_log_wants(TP_LOG_INFO))
-		return;
-	struct tp_text text = {0};
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " by way of ");
-	put_sender(&text, connection);
-	tp_log(TP_LOG_INFO, &text);
-}
-
-/* Once for each pair, as long as not too many others come between. */
-static void tell_pseudo(const struct tp_connection *connection)
-{
-	static _Atomic uint32_t told[1024];
-	struct tp_text text = {0};
-	struct tp_addr pseudo = tp_peer_pseudo(&connection->peer.client);
-	uint32_t number;
-	memcpy(&number, pseudo.ip, sizeof number);
-	if (atomic_exchange(&told[ntohl(number) % 1024], number) == number)
-		return;
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " is reported as ");
-	tp_text_put_addr(&text, &pseudo);
-	tp_text_put(&text, ", as the listener is IPv4 only; let it listen on [::]");
-	tp_log(TP_LOG_WARNING, &text);
-}
-
-static enum tp_admission keep_peer(const struct tp_connection *connection)
-{
-	if (tp_peer_put(connection->fd, &connection->peer))
-		return TP_ADMITTED;
-	return refuse(connection, TP_LOG_ERROR, "no place to keep the client's address",
-		      NULL);
+	if (!tp_peer_put(connection->fd, &connection->peer))
+		return refuse(connection, TP_REASON_NO_RECORD, NULL);
+	tp_event(connection, outcome, reason, reception);
+	return TP_ADMITTED;
 }
 
 /* Its own address is reported; the record says that there is no header to be read any
  * more. */
-static enum tp_admission admit_sender(struct tp_connection *connection)
+static enum tp_admission admit_sender(struct tp_connection *connection,
+				      enum tp_reason reason,
+				      const struct tp_reception *reception)
 {
 	connection->peer = (struct tp_peer){0};
-	return keep_peer(connection);
+	return admit(connection, TP_OUTCOME_LOCAL, reason, reception);
 }
 
 static enum tp_admission admit_client(const struct tp_rule *rule,
 				      struct tp_connection *connection,
-				      const struct tp_header *header)
+				      const struct tp_reception *reception)
 {
+	const struct tp_header *header = &reception->header;
 	struct tp_peer *peer = &connection->peer;
 	peer->client = tp_addr_unmap(header->src);
 	peer->destination = tp_addr_unmap(header->dst);
@@ -169,38 +75,36 @@ static enum tp_admission admit_client(const struct tp_rule *rule,
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
 	if (foreign && rule->ipv6 == TP_IPV6_REJECT)
-		return refuse(connection, TP_LOG_WARNING,
-			      "IPv6 client on an IPv4 listener", NULL);
+		return refuse(connection, TP_REASON_IPV6, NULL);
 	if (foreign && rule->ipv6 == TP_IPV6_KEEP)
-		return admit_sender(connection);
+		return admit_sender(connection, TP_REASON_IPV6, reception);
 	if (foreign && rule->ipv6 == TP_IPV6_REPORT)
 		peer->report = TP_PEER_IPV6;
-	if (foreign && rule->ipv6 == TP_IPV6_PSEUDO)
-		tell_pseudo(connection);
-	tell_client(connection);
-	return keep_peer(connection);
+	return admit(connection, TP_OUTCOME_PROXIED, TP_REASON_NONE, reception);
 }
 
 static enum tp_admission admit_header(const struct tp_rule *rule,
 				      struct tp_connection *connection,
-				      const struct tp_header *header)
+				      const struct tp_reception *reception)
 {
+	const struct tp_header *header = &reception->header;
 	if (!rule->versions[header->version])
-		return refuse(connection, TP_LOG_WARNING,
-			      header->version == 1 ? "version 1 is not allowed"
-						   : "version 2 is not allowed",
-			      NULL);
-	return tp_header_names_client(header) ? admit_client(rule, connection, header)
-					      : admit_sender(connection);
+		return refuse(connection, TP_REASON_VERSION, reception);
+	if (tp_header_names_client(header))
+		return admit_client(rule, connection, reception);
+	return admit_sender(connection,
+			    header->command == TP_LOCAL ? TP_REASON_LOCAL
+							: TP_REASON_UNKNOWN,
+			    reception);
 }
 
 static enum tp_admission admit_without_header(const struct tp_rule *rule,
 					      struct tp_connection *connection,
-					      enum tp_log_level level, const char *reason,
+					      enum tp_reason reason,
 					      const struct tp_reception *reception)
 {
-	return rule->header_optional ? admit_sender(connection)
-				     : refuse(connection, level, reason, reception);
+	return rule->header_optional ? admit_sender(connection, reason, NULL)
+				     : refuse(connection, reason, reception);
 }
 
 /* What came of reading the header, once there is nothing more to wait for. */
@@ -209,31 +113,28 @@ static enum tp_admission conclude(const struct tp_rule *rule,
 				  enum tp_received received,
 				  const struct tp_reception *reception)
 {
+	enum tp_reason silent = TP_REASON_FAILED, begun = TP_REASON_FAILED;
 	switch (received) {
 	case TP_RECEIVED_HEADER:
-		return admit_header(rule, connection, &reception->header);
+		return admit_header(rule, connection, reception);
 	case TP_RECEIVED_NONE:
-		return admit_without_header(rule, connection, TP_LOG_WARNING,
-					    "no PROXY header", reception);
+		return admit_without_header(rule, connection, TP_REASON_NO_HEADER,
+					    reception);
 	case TP_RECEIVED_MORE:
-		if (!reception->seen)
-			return admit_without_header(rule, connection, TP_LOG_WARNING,
-						    "no PROXY header in time", NULL);
-		return refuse(connection, TP_LOG_WARNING, "no complete header in time",
-			      reception);
-	case TP_RECEIVED_END:
-		if (!reception->seen)
-			return admit_without_header(rule, connection, TP_LOG_INFO,
-						    "closed before a header", NULL);
-		return refuse(connection, TP_LOG_WARNING, "closed within the header",
-			      reception);
-	case TP_RECEIVED_BAD:
-		return refuse(connection, TP_LOG_WARNING, reception->reason, reception);
-	case TP_RECEIVED_FAILED:
+		silent = TP_REASON_SILENT;
+		begun = TP_REASON_LATE;
 		break;
+	case TP_RECEIVED_END:
+		silent = TP_REASON_PROBE;
+		begun = TP_REASON_CUT;
+		break;
+	case TP_RECEIVED_BAD:
+		return refuse(connection, TP_REASON_MALFORMED, reception);
+	case TP_RECEIVED_FAILED:
+		return refuse(connection, TP_REASON_FAILED, reception);
 	}
-	return refuse(connection, TP_LOG_ERROR, "the header could not be read",
-		      reception);
+	return reception->seen ? refuse(connection, begun, reception)
+			       : admit_without_header(rule, connection, silent, NULL);
 }
 
 static enum tp_admission wait_for_more(struct tp_connection *connection,
@@ -255,12 +156,13 @@ static enum tp_admission read_header(const struct tp_rule *rule,
 		return TP_ADMITTED;
 	if (received != TP_RECEIVED_MORE)
 		return conclude(rule, connection, received, &reception);
+	connection->arrived_ms = tp_clock_ms();
 	if (!rule->max_pending || connection->on_the_spot)
 		return conclude(rule, connection,
 				tp_await(connection->fd, rule->max_header,
 					 rule->timeout_ms, &reception),
 				&reception);
-	connection->deadline_ms = tp_clock_ms() + rule->timeout_ms;
+	connection->deadline_ms = connection->arrived_ms + rule->timeout_ms;
 	return wait_for_more(connection, &reception);
 }
 
@@ -298,53 +200,66 @@ static bool is_stream(int fd)
  * AF_UNIX listeners are left alone unless they are trusted by name. Connections are not
  * parked: SO_RCVLOWAT does not hold there, and a local sender has its header ready.
  */
-static enum tp_admission admit_unix(const struct tp_policy *policy,
+static enum tp_admission admit_unix(const struct tp_policy *policy, int listener,
 				    struct tp_connection *connection)
 {
 	const struct tp_rule *rule = &policy->rule;
-	char path[UNIX_PATH];
+	char path[TP_LOCAL_PATH];
 	if (!rule->trusts_unix || !is_stream(connection->fd))
 		return TP_ADMITTED;
-	if (policy->state == TP_POLICY_BROKEN)
-		return refuse(connection, TP_LOG_WARNING, "the settings are wrong", NULL);
+	if (policy->state == TP_POLICY_BROKEN) {
+		tp_event_arrived(connection, listener);
+		return refuse(connection, TP_REASON_SETTINGS, NULL);
+	}
 	if (rule->listen_count &&
-	    !tp_rule_listens_at(rule, path, local_path(connection->fd, path)))
+	    !tp_rule_listens_at(rule, path, tp_local_path(connection->fd, path)))
 		return TP_ADMITTED;
+	tp_event_arrived(connection, listener);
 	connection->in_scope = true;
 	connection->on_the_spot = true;
 	return read_header(rule, connection);
 }
 
-enum tp_admission tp_admit(const struct tp_policy *policy,
+enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 			   struct tp_connection *connection)
 {
 	const struct tp_rule *rule = &policy->rule;
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
 	if (is_unix(connection))
-		return admit_unix(policy, connection);
+		return admit_unix(policy, listener, connection);
 	if (sender.family == AF_UNSPEC)
 		return TP_ADMITTED;
-	if (policy->state == TP_POLICY_BROKEN)
-		return refuse_tcp(connection, "the settings are wrong");
+	if (policy->state == TP_POLICY_BROKEN) {
+		if (!tp_admit_is_tcp(connection->fd))
+			return TP_ADMITTED;
+		tp_event_arrived(connection, listener);
+		return refuse(connection, TP_REASON_SETTINGS, NULL);
+	}
 	bool trusted = tp_rule_trusts(rule, &sender);
-	if (!trusted && !rule->reject_untrusted)
+	bool passes = !trusted && !rule->reject_untrusted;
+	if (passes && !tp_events_wanted())
 		return TP_ADMITTED;
 	if (rule->listen_count) {
-		struct tp_addr local = tp_admit_local(connection->fd);
-		if (local.family == AF_UNSPEC)
-			return refuse_tcp(connection, "its local address is not known");
+		struct tp_addr local = tp_local_addr(connection->fd);
+		if (local.family == AF_UNSPEC && !passes &&
+		    tp_admit_is_tcp(connection->fd)) {
+			tp_event_arrived(connection, listener);
+			return refuse(connection, TP_REASON_FAILED, NULL);
+		}
 		if (!tp_rule_listens(rule, &local))
 			return TP_ADMITTED;
+	}
+	tp_event_arrived(connection, listener);
+	if (passes) {
+		tp_event(connection, TP_OUTCOME_UNTRUSTED, TP_REASON_NONE, NULL);
+		return TP_ADMITTED;
 	}
 	connection->in_scope = true;
 	if (trusted)
 		return read_header(rule, connection);
-	return refuse_tcp(connection, "not from a trusted source");
-}
-
-void tp_admit_refuse(const struct tp_connection *connection, const char *reason)
-{
-	refuse(connection, TP_LOG_WARNING, reason, NULL);
+	return tp_admit_is_tcp(connection->fd)
+		       ? refuse(connection, TP_REASON_UNTRUSTED, NULL)
+		       : TP_ADMITTED;
 }
 
 /*

@@ -328,6 +328,14 @@ static bool read_programs(struct reading *reading, struct word word)
 	return !is_path(word) || is_wrong(reading, word, NULL);
 }
 
+static bool read_stats(struct reading *reading, struct word word)
+{
+	if (word.text[0] != '/')
+		return is_wrong(reading, word, "the name is not absolute");
+	reading->policy->stats = (struct tp_path){word.text, word.len};
+	return true;
+}
+
 /*
  * The log comes first, so that a mistake in the others is told in the right place; then
  * what such a mistake closes.
@@ -342,6 +350,7 @@ static const struct setting {
 	 "stderr, syslog, file:/PATH or none, and error, warning or info"},
 	{"TRUEPEER_INHERITED", read_inherited, true,
 	 "descriptors from 0 to 63, or listen-fds"},
+	{"TRUEPEER_STATS", read_stats, false, "a file's name, such as /run/smtp.stats"},
 	{"TRUEPEER_TRUST", read_trust, true,
 	 "an address, a prefix such as 10.0.0.0/8, loopback, private, all or unix"},
 	{"TRUEPEER_LISTEN", read_listen, true,
@@ -437,6 +446,15 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
 	bool trusts = policy->rule.trust.count || policy->rule.trusts_unix;
 	policy->state = trusts ? TP_POLICY_ON : TP_POLICY_OFF;
 	return true;
+}
+
+struct tp_path tp_config_stats(const char *const *variables)
+{
+	const char *value = find_value(variables, "TRUEPEER_STATS");
+	struct word word = {0}, more;
+	bool right = value && next_word(&value, &word) && word.text[0] == '/' &&
+		     !next_word(&value, &more);
+	return right ? (struct tp_path){word.text, word.len} : (struct tp_path){0};
 }
 
 bool tp_config_knows(const char *variable)

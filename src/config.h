@@ -35,6 +35,8 @@ bool tp_config_read(const char *const *variables, void *memory, struct tp_policy
  * as well when there is a mistake in it, for tp_config_read to find.
  */
 bool tp_config_names_program(const char *const *variables, const char *const *names);
+/* The file of TRUEPEER_STATS alone; none where it is not set right. */
+struct tp_path tp_config_stats(const char *const *variables);
 
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);

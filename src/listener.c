@@ -12,7 +12,9 @@
 
 #include "admit.h"
 #include "clock.h"
+#include "events.h"
 #include "inert.h"
+#include "local.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -27,6 +29,7 @@
 #define ROOMS 16
 #define TWINS_LOOKED_AT 4096 /* descriptors */
 #define MOMENT_MS 2
+#define FIRST_MOMENT_MS 40
 #define BLIND_WAIT_MS                                                                    \
 	100 /* where nothing would wake the program for a parked connection */
 #define DEFERRED_BACKLOG 1024
@@ -130,7 +133,7 @@ static enum tp_parked park(const struct tp_policy *policy, int listener,
 	if (parked == TP_PARKED && search)
 		tp_watch_add(listener, TP_SEARCHED);
 	if (parked == TP_PARKED_NOT) {
-		tp_admit_refuse(connection, "no place to wait for its header");
+		tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
 		tp_admit_reset(connection->fd);
 	}
 	return parked;
@@ -183,17 +186,29 @@ static bool is_deferred(int listener)
 }
 
 /*
+ * A program that waits in poll or select, and accepts for the first time from a listener
+ * on which accept should sleep, is about to meet an EAGAIN that it may not know.
+ */
+static int moment_ms(int listener, bool first)
+{
+	return first && tp_watch_has(listener, TP_POLLED) &&
+			       tp_sleep_is_blocking(listener)
+		       ? FIRST_MOMENT_MS
+		       : MOMENT_MS;
+}
+
+/*
  * A header that was sent right behind the connection is here in a moment, which is
  * cheaper to wait for than a room to make. Only for the first: a crowd of silent ones is
  * parked. One that was deferred has had its time already.
  */
 static enum tp_admission await_header(const struct tp_policy *policy, int listener,
-				      struct tp_connection *connection)
+				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
 	if (tp_room_any() || connection->seen)
 		return TP_WAITING;
-	int n = tp_real()->poll(&fd, 1, MOMENT_MS);
+	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
 	struct tp_news news = {
 		.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR),
 		.expired = n == 0 && is_deferred(listener),
@@ -256,14 +271,15 @@ void tp_listener_fork(void)
 static int accept_taken(const struct tp_policy *policy, const struct tp_accept *call,
 			struct tp_connection *connection)
 {
-	enum tp_admission admission = tp_admit(policy, connection);
+	enum tp_admission admission = tp_admit(policy, call->fd, connection);
+	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
 	if (connection->in_scope && policy->rule.max_pending) {
 		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
 	if (admission == TP_WAITING)
-		admission = await_header(policy, call->fd, connection);
+		admission = await_header(policy, call->fd, connection, first);
 	switch (admission) {
 	case TP_ADMITTED:
 		return hand_over(connection, call);
@@ -281,26 +297,26 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
  * Nothing in the kernel's queue; there may be something in the channel, which waits that
  * are ours have looked into.
  */
-static int accept_none(const struct tp_policy *policy, int listener, bool woken)
+static int accept_none(const struct tp_policy *policy, int listener)
 {
 	if (errno != EAGAIN)
 		return FAILED;
-	bool looked = woken && tp_watch_has(listener, TP_ACCEPTED);
+	bool due = tp_sleep_is_due(listener);
+	bool looked =
+		!due && tp_sleep_has_waited() && tp_watch_has(listener, TP_ACCEPTED);
 	tp_watch_add(listener, TP_ACCEPTED);
 	if (tp_share_any() && !looked && gather(policy, listener))
 		return RETRY;
-	return tp_sleep_is_due(listener) ? SLEEP : FAILED;
+	return due ? SLEEP : FAILED;
 }
 
-static int accept_new(const struct tp_policy *policy, const struct tp_accept *call,
-		      bool woken)
+static int accept_new(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection = {.sender_len = sizeof connection.sender};
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return policy->rule.max_pending ? accept_none(policy, call->fd, woken)
-						: FAILED;
+		return policy->rule.max_pending ? accept_none(policy, call->fd) : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -309,8 +325,7 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 }
 
 /* Connections that were taken ahead or whose header was late, then the kernel's queue. */
-static int accept_next(const struct tp_policy *policy, const struct tp_accept *call,
-		       bool woken)
+static int accept_next(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	int result = RETRY, cancel_state;
 	if (tp_ready_any() || tp_room_any()) {
@@ -321,7 +336,7 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 			result = accept_parked(policy, call);
 		pthread_setcancelstate(cancel_state, NULL);
 	}
-	return result == RETRY ? accept_new(policy, call, woken) : result;
+	return result == RETRY ? accept_new(policy, call) : result;
 }
 
 /* Sleeps in accept, where the program means to: one that was woken is told it was for
@@ -348,9 +363,11 @@ int tp_listener_accept(const struct tp_accept *call)
 	bool woken = tp_sleep_was_woken(), blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
-	while ((result = accept_next(policy, call, woken)) < FAILED) {
-		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns))
-			return FAILED;
+	while ((result = accept_next(policy, call)) < FAILED) {
+		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns)) {
+			result = FAILED;
+			break;
+		}
 		if (result == RETRY_BLIND && !blind) {
 			wait_a_moment(call->fd);
 			blind = true;
@@ -368,7 +385,7 @@ static bool keep(int listener, const struct tp_connection *connection)
 {
 	if (tp_ready_keep(listener, connection))
 		return true;
-	tp_admit_refuse(connection, "no place to keep it");
+	tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
 	tp_admit_reset(connection->fd);
 	return false;
 }
@@ -391,7 +408,7 @@ static bool take_ahead(const struct tp_policy *policy, int listener)
 		if (fd < 0)
 			return errno != EAGAIN; /* the program shall see it */
 		connection.fd = fd;
-		switch (tp_admit(policy, &connection)) {
+		switch (tp_admit(policy, listener, &connection)) {
 		case TP_ADMITTED:
 			return keep(listener, &connection);
 		case TP_WAITING:
@@ -467,7 +484,7 @@ int tp_listener_listen(int fd, int backlog)
 		errno = EINVAL;
 		return -1;
 	}
-	struct tp_addr bound = tp_admit_local(fd);
+	struct tp_addr bound = tp_local_addr(fd);
 	if (tp_rule_listens_on(&policy->rule, &bound)) {
 		backlog = defer(&policy->rule, fd, backlog);
 		tp_watch_forget(fd);

@@ -11,6 +11,7 @@
 #include "environ.h"
 #include "inert.h"
 #include "log.h"
+#include "stats.h"
 
 /* The policy and the lists it leads to, in one mapping. */
 struct holder {
@@ -56,6 +57,20 @@ static void warn_of_unknown(const char *const *variables)
 			     strcspn(*variables, "="), "; it is ignored");
 }
 
+static void open_stats(const struct tp_path *path)
+{
+	const char *reason = tp_stats_open(path->text, path->len, true);
+	struct tp_text text = {0};
+	if (!reason)
+		return;
+	tp_text_put(&text, "TRUEPEER_STATS: ");
+	tp_text_put_quoted(&text, path->text, path->len);
+	tp_text_put(&text, ": ");
+	tp_text_put(&text, reason);
+	tp_text_put(&text, "; nothing is counted");
+	tp_log(TP_LOG_WARNING, &text);
+}
+
 static void tell(const struct tp_policy *policy, const char *const *variables,
 		 const struct tp_config_mistake *mistake)
 {
@@ -65,6 +80,8 @@ static void tell(const struct tp_policy *policy, const char *const *variables,
 	if (policy->state == TP_POLICY_OFF && tp_environ_asks())
 		warn("TRUEPEER_TRUST names no trusted source: nothing is touched", NULL,
 		     0, "");
+	if (policy->state != TP_POLICY_OFF && policy->stats.len)
+		open_stats(&policy->stats);
 	warn_of_unknown(variables);
 }
 

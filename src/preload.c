@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The interposed functions, and nothing else. */
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "environ.h"
 #include "inert.h"
 #include "inherited.h"
@@ -19,6 +21,7 @@
 #include "real.h"
 #include "room.h"
 #include "share.h"
+#include "stats.h"
 #include "waits.h"
 #include "watch.h"
 
@@ -30,10 +33,20 @@
  *
  *   load            the variables are copied, the functions behind ours looked up, it is
  *                   decided whether the library is inert, the rooms are made ready for
- *                   forks
+ *                   forks, counters that are there mapped: a program may drop its
+ *                   privileges or chroot before the first use
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
+static void open_stats(void)
+{
+	struct tp_path path = tp_config_stats(tp_environ());
+	int saved = errno;
+	if (path.len)
+		tp_stats_open(path.text, path.len, false);
+	errno = saved;
+}
+
 static void forked(void)
 {
 	tp_ready_forked();
@@ -57,6 +70,7 @@ __attribute__((constructor)) static void load(void)
 	if (*tp_environ()) {
 		tp_share_adopt();
 		tp_watch_expect_inherited(true);
+		open_stats();
 	}
 	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
@@ -132,8 +146,8 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 						     .mask = mask});
 }
 
-/* What a program that shares its listeners execs has them in common with it, too. The
- * variants with a list of arguments call these. */
+/* What a program that shares its listeners execs has them in common with it, too. (The
+ * variants with a list of arguments do not come by here.) */
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	tp_share_before_exec();
