@@ -5,10 +5,12 @@ PACKAGES        Debian packages
 PORT            where it listens
 SEEN            a pattern: where it names its client, ADDRESS (and PORT), in its replies or its log
 LOG             its log file (not set: what it says on standard error, and the system log)
+READY           a pattern: what it says when it can be talked to (not set: it listens)
 VARIANTS        ways to start it (place.variant)
 CLIENT_FIRST    the client speaks first
 SIX             how it listens on [::] (place.six): "dual", for IPv4 as well (also when not set),
                 "only" for IPv6, or None: not at all
+TRAPS           modes that must fail, with the reason (the manual has them as well)
 CORE            it belongs to the core (True, or the variants that do)
 start(place)    writes its files; returns the command, which stays in the foreground
 session(talk)   one conversation, during or after which it names its client"""
@@ -34,6 +36,8 @@ class Daemon:
         self.six = getattr(module, "SIX", "dual")
         core = getattr(module, "CORE", False)
         self.core = variant in core if isinstance(core, list) else core
+        self.traps = getattr(module, "TRAPS", {})
+        self.ready = getattr(module, "READY", "")
         self.start, self.session = module.start, module.session
 
     def layers(self):

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-MARKS = {"passed": ".", "skipped": "-", "failed": "F"}
+MARKS = {"passed": ".", "skipped": "-", "failed": "F", "xfailed": "x"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,7 +27,7 @@ def network():
 def results(reporter):
     """{daemon: {mode: mark}}"""
     table = {}
-    for outcome in ("passed", "skipped", "failed", "error"):
+    for outcome in ("passed", "skipped", "xfailed", "failed", "error"):
         for report in reporter.stats.get(outcome, []):
             if "[" in report.nodeid and getattr(report, "when", "") in ("call", "setup"):
                 cell = report.nodeid.split("[")[1][:-1]
@@ -50,4 +50,5 @@ def pytest_terminal_summary(terminalreporter):
     write("")
     for number, mode in enumerate(MODES, 1):
         write(f"{number:3} {mode.name} on {'[::]' if mode.six else '0.0.0.0'}")
-    write(". passed   F failed   - does not apply, or not run (see the reasons above)")
+    write(". passed   F failed   x must fail, see TRAPS in the daemon's file")
+    write("- does not apply, or not run (see the reasons above)")

@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple, Optional
 
 from harness import reference, v1, v2
-from place import BALANCER4, BALANCER6, CLIENTS4, CLIENTS6, STRANGER4, STRANGER6
+from place import BALANCER4, BALANCER6, CLIENTS4, CLIENTS6, OTHER4, STRANGER4, STRANGER6
 
 SPORT = 56324
 
@@ -105,7 +105,7 @@ def all_modes():
         headed("v2-joined", False, version2, four(), joined=True),
         headed("tlvs", False, with_tlvs, four()),
         Mode("local", "truepeer", False, BALANCER4, (local(),)),
-        Mode("unknown", "truepeer", False, BALANCER4, (b"PROXY UNKNOWN\r\n",)),
+        Mode("unknown", "truepeer", False, OTHER4, (b"PROXY UNKNOWN\r\n",)),
         headed("v1-client6", False, version1, six()),
         headed("v2-client6", False, version2, six()),
         proxied("haproxy-v1", False, four(), "send-proxy"),

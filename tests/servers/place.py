@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import harness
 from harness import eventually
+from recipes import RECIPES
 
 SERVER4, SERVER6 = "10.0.0.21", "fd00::21"
 BALANCER4, BALANCER6 = "10.0.0.5", "fd00::5"
+OTHER4 = "10.0.0.6"  # another balancer
 STRANGER4, STRANGER6 = "192.0.2.99", "2001:db8:bad::9"
 CLIENTS4, CLIENTS6 = "203.0.113.{}", "2001:db8::{}"
 CLIENTS = range(1, 60)  # what the {} may be
@@ -35,7 +38,7 @@ def enter_network():
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     lines = ["link set lo up"]
-    lines += [f"addr add {ip}/32 dev lo" for ip in (SERVER4, BALANCER4, STRANGER4)]
+    lines += [f"addr add {ip}/32 dev lo" for ip in (SERVER4, BALANCER4, OTHER4, STRANGER4)]
     lines += [f"addr add {CLIENTS4.format(i)}/32 dev lo" for i in CLIENTS]
     lines += [f"addr add {ip}/128 dev lo nodad" for ip in (SERVER6, BALANCER6, STRANGER6)]
     lines += [f"addr add {CLIENTS6.format(i)}/128 dev lo nodad" for i in CLIENTS]
@@ -79,6 +82,7 @@ class Place:
     def __init__(self, folder, daemon, six, plain, **variables):
         self.folder, self.root = folder, folder / "root"
         self.variant, self.six, self.plain = daemon.variant, six, plain
+        self.extra = {k: v for k, v in variables.items() if v is not None and not plain}
         self.listen = "::" if six else "0.0.0.0"
         self.program, self.stack = None, contextlib.ExitStack()
         for made in ("root", "upper", "work"):
@@ -94,7 +98,7 @@ class Place:
         self.write("/var/log/syslog", "")
         self.syslog = Syslog(self.root)
         self.stack.callback(self.syslog.stop)
-        self.variables = {} if plain else self.preload(variables)
+        self.variables = {} if plain else self.preload()
 
     def mount(self, *words):
         subprocess.run(["mount", *map(str, words)], check=True)
@@ -112,13 +116,13 @@ class Place:
                              "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}.items():
             (self.root / "dev" / name).symlink_to(target)
 
-    def preload(self, variables):
+    def preload(self):
         """Installs the library; returns the environment that loads it."""
         self.path(LIBRARIES).mkdir(parents=True, exist_ok=True)
         copies = [shutil.copy(library, self.path(LIBRARIES)) for library in harness.LIBRARY.split()]
-        variables = {f"TRUEPEER_{name}": value for name, value in variables.items() if value is not None}
+        variables = {f"TRUEPEER_{name}": value for name, value in self.extra.items()}
         return {"LD_PRELOAD": " ".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies),
-                "TRUEPEER_TRUST": f"{BALANCER4},{BALANCER6}", **variables}
+                "TRUEPEER_TRUST": f"{BALANCER4},{OTHER4},{BALANCER6}", **variables}
 
     def path(self, name):
         return self.root / name.lstrip("/")
@@ -131,6 +135,22 @@ class Place:
         path.chmod(mode)
         return name
 
+    def recipe(self, name):
+        """The text that the manual gives; none for a daemon that starts without the library."""
+        return "" if self.plain else RECIPES[name]
+
+    def use_unit(self, name):
+        """Takes the environment from the manual's drop-in for a service of systemd, and nothing else."""
+        if text := self.recipe(name):
+            settings = [line.removeprefix("Environment=") for line in text.splitlines()[1:]]
+            assert text.startswith("[Service]\n")
+            self.variables = dict(shlex.split(setting)[0].split("=", 1) for setting in settings)
+            self.variables.update((f"TRUEPEER_{name}", value) for name, value in self.extra.items())
+
+    def also(self, form):
+        """What this run sets beside a recipe, each variable in that form: name, value."""
+        return "".join(form.format(name, value) for name, value in self.extra.items())
+
     def run(self, *argv, **options):
         """A command that prepares something, without the library."""
         done = subprocess.run(["chroot", self.root, *map(str, argv)], stdin=subprocess.DEVNULL,
@@ -139,8 +159,9 @@ class Place:
         assert not done.returncode, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, argv, port):
-        """Starts the daemon, which stays in the foreground, and waits until it listens."""
+    def start(self, argv, port, ready=""):
+        """Starts the daemon, which stays in the foreground, and waits until it listens and has said
+        that it is ready."""
         environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", **self.variables}
         enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={self.root}", "--mount-proc"]
         shell = ["sh", "-c", '"$@" >&2; exit $?', "sh", "env", "-i"]  # the shell is the namespace's init
@@ -148,8 +169,11 @@ class Place:
         self.port = port
         self.program = harness.Program([*enter, *shell, *words, *argv], {"PATH": PATH}, self.folder)
         self.stack.callback(self.stop)
-        eventually(lambda: listens(port) or self.program.process.poll() is not None, f"{argv[0]} listens: {self.told()}")
-        assert self.program.process.poll() is None, f"{argv[0]} has ended\n{self.told()}"
+        eventually(lambda: listens(port) and re.search(ready, self.told()) or self.ended(), f"{argv[0]} listens: {self.told()}")
+        assert not self.ended(), f"{argv[0]} has ended\n{self.told()}"
+
+    def ended(self):
+        return self.program.process.poll() is not None
 
     def stop(self):
         """Ends the namespace's first process; the kernel ends the rest."""

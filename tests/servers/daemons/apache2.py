@@ -11,7 +11,11 @@ CORE = ["prefork", "event"]
 
 def start(place):
     modules = "/usr/lib/apache2/modules"
-    return ["apache2", "-DFOREGROUND", "-f", place.write("/etc/apache2/test.conf", f"""\
+    if recipe := place.recipe("apache2"):
+        with place.path("/etc/apache2/envvars").open("a") as variables:
+            variables.write(recipe + place.also("export TRUEPEER_{}={}\n"))
+        place.variables = {}
+    return ["apache2ctl", "-DFOREGROUND", "-f", place.write("/etc/apache2/test.conf", f"""\
 ServerRoot /run
 ServerName server.test
 LoadModule mpm_{place.variant}_module {modules}/mod_mpm_{place.variant}.so

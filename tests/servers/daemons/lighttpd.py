@@ -8,19 +8,18 @@ CLIENT_FIRST = True
 
 
 def start(place):
-    six = '[::]' if place.six else '0.0.0.0'
+    place.write("/srv/index.shtml", 'client=<!--#echo var="REMOTE_ADDR"--> port=<!--#echo var="REMOTE_PORT"-->\n')
     return ["lighttpd", "-D", "-f", place.write("/etc/lighttpd/test.conf", f"""\
-server.modules = ( "mod_accesslog" )
-server.document-root = "/var/www/html"
+server.modules = ( "mod_ssi" )
+server.document-root = "/srv"
 server.port = 80
-server.bind = "{six}"
+server.bind = "{"[::]" if place.six else "0.0.0.0"}"
 server.set-v6only = "disable"
 server.username = "www-data"
-accesslog.use-syslog = "enable"
-accesslog.format = "client=%h port=%{{remote}}p"
+ssi.extension = ( ".shtml" )
 """)]
 
 
 def session(talk):
-    talk.say("GET / HTTP/1.0\r\n\r\n")
-    talk.rest()  # it writes its log when the connection ends
+    talk.say("GET /index.shtml HTTP/1.0\r\n\r\n")
+    talk.until(r"client=.*\n")

@@ -3,7 +3,7 @@
 
 PACKAGES = ["proftpd-core"]
 PORT = 21
-SEEN = r"\[ADDRESS\]\S* +- (?:mod_\S+: )?FTP session (?:opened|closed)"
+SEEN = r"client=ADDRESS\n"
 LOG = "/var/log/proftpd.log"
 
 
@@ -17,7 +17,8 @@ Port 21
 User nobody
 Group nogroup
 UseReverseDNS off
-SystemLog {LOG}
+LogFormat client "client=%a"
+ExtendedLog {LOG} ALL client
 """)]
 
 

@@ -10,6 +10,7 @@ CORE = True
 
 
 def start(place):
+    place.use_unit("ssh")
     place.path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     if not place.path("/etc/ssh/ssh_host_ed25519_key").exists():
         place.run("ssh-keygen", "-A")

@@ -9,6 +9,7 @@ CORE = True
 
 
 def start(place):
+    place.use_unit("vsftpd")
     listen = "listen=NO\nlisten_ipv6=YES" if place.six else "listen=YES\nlisten_ipv6=NO"
     return ["vsftpd", place.write("/etc/vsftpd.conf", f"""\
 {listen}
