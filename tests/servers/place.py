@@ -93,6 +93,7 @@ class Place:
         self.make_devices()
         for made in ("tmp", "run"):
             self.mount("-t", "tmpfs", "-o", f"mode={'1777' if made == 'tmp' else '755'}", "tmpfs", self.root / made)
+        self.path("/run/lock").mkdir(mode=0o1777)
         self.write("/etc/resolv.conf", "")
         self.write("/etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{SERVER4} server.test {socket.gethostname()}\n")
         self.write("/var/log/syslog", "")
@@ -182,16 +183,13 @@ class Place:
         self.program.stop()
         eventually(lambda: not listens(self.port), f"port {self.port} is free again")
 
-    def log(self, name):
-        """What a log file says; without a name, what the daemon said and the system log."""
-        if name:
-            path = self.path(name)
-            return path.read_text(errors="replace") if path.exists() else ""
-        return self.told()
+    def logs(self):
+        """What the daemon said, and the system log."""
+        files = [self.program.log] if self.program else []
+        return [file.read_text(errors="replace") for file in (*files, self.path("/var/log/syslog"))]
 
     def told(self):
-        said = self.program.log.read_text(errors="replace") if self.program else ""
-        return said + self.path("/var/log/syslog").read_text(errors="replace")
+        return "".join(self.logs())
 
     def __enter__(self):
         return self

@@ -121,8 +121,12 @@ listen daemon
         yield
         self.failed -= 1
 
-    def log(self):
-        return self.place.log(self.daemon.log)
+    def logs(self):
+        """All that the daemon has logged, a text for each file."""
+        path = self.daemon.log and self.place.path(self.daemon.log)
+        if not path:
+            return self.place.logs()
+        return [path.read_text(errors="replace") if path.exists() else ""]
 
     def close(self):
         for proxy in self.proxies:
@@ -192,7 +196,7 @@ def test_names_the_client(request, doors, name, mode):
     if trap := daemon.traps.get(mode.id):
         request.node.add_marker(pytest.mark.xfail(reason=trap, strict=True))
     door = doors(name, mode)
-    logged = len(door.log())
+    before = [len(text) for text in door.logs()]
     with contextlib.ExitStack() as stack:
         for _ in range(mode.silent):
             stack.callback(Talk(door.address(mode.source), mode.source, (), False).close)
@@ -201,16 +205,17 @@ def test_names_the_client(request, doors, name, mode):
         stack.callback(talk.close)
 
         def told():
-            return names(daemon.seen, talk.heard.decode(errors="replace") + "\n" + door.log()[logged:])
+            logged = [text[length:] for text, length in zip(door.logs(), before)]
+            return "\n".join([talk.heard.decode(errors="replace"), *logged])
 
         def expected():
-            return [name for name in told() if name.ip == mode.expected]
+            return [name for name in names(daemon.seen, told()) if name.ip == mode.expected]
 
         if mode.stranger:
             talk.client.settimeout(1)
             with contextlib.suppress(AssertionError, OSError):
                 daemon.session(talk)
-            assert not [found for found in told() if found.ip == mode.client]
+            assert not [found for found in names(daemon.seen, told()) if found.ip == mode.client]
             return
         began = time.monotonic()
         with door.patience():
@@ -219,7 +224,7 @@ def test_names_the_client(request, doors, name, mode):
             # A log may still get lines of earlier clients, which had other addresses.
             with contextlib.suppress(AssertionError):
                 eventually(expected, "the client is named", WAIT)
-            assert expected(), f"{talk.heard}\n{door.log()[logged:]}\n{door.place.told()}"
+            assert expected(), f"{told()}\n---\n{door.place.told()}"
     found = expected()[0]
     if mode.six and mode.start == "control" and "." in found.ip:
         door_forms[name] = found.mapped
