@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A network of our own before the first test; a table of the results behind the last."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,10 +15,14 @@ MARKS = {"passed": ".", "skipped": "-", "failed": "F", "xfailed": "x"}
 
 @pytest.fixture(scope="session", autouse=True)
 def network():
+    import catalogue
     import place
     for tool in "ip", "haproxy", "unshare", "mount":
         if not shutil.which(tool, path=place.PATH):
             pytest.skip(f"{tool} is not here")
+    if os.environ.get("ROOTS"):
+        for daemon in catalogue.DAEMONS.values():  # while there is a network to get packages from
+            daemon.layers()
     try:
         place.enter_network()
     except OSError as error:

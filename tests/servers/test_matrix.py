@@ -15,9 +15,10 @@ import time
 
 import pytest
 
-from catalogue import DAEMONS
+from catalogue import DAEMONS, FOLDER
 from harness import Program, delivered, eventually
 from modes import MODES
+from recipes import RECIPES
 from place import BALANCER4, BALANCER6, PATH, SERVER4, SERVER6, Place, listens
 
 WAIT = 5  # seconds for a reply
@@ -185,6 +186,7 @@ def names(pattern, text):
 @pytest.mark.parametrize("name", DAEMONS)
 def test_names_the_client(request, doors, name, mode):
     daemon = DAEMONS[name]
+    daemon.layers()  # skips what is not here
     if mode.joined and not daemon.client_first:
         pytest.skip("the daemon speaks first")
     if mode.silent and not os.environ.get("ROOMS"):
@@ -232,6 +234,14 @@ def test_names_the_client(request, doors, name, mode):
         assert found.mapped == door_forms[name], "IPv4 is written as without the library"
     if found.port is not None:
         assert found.port == (mode.port or talk.source[1])
+
+
+def test_every_recipe_is_run():
+    """By a daemon's file; what it starts in these tests is what the manual prints."""
+    sources = "".join(path.read_text() for path in FOLDER.glob("*.py"))
+    assert RECIPES
+    for name in RECIPES:
+        assert f'recipe("{name}")' in sources or f'use_unit("{name}")' in sources, name
 
 
 door_forms = {}  # whether a daemon on [::] writes IPv4 as ::ffff:a.b.c.d, as the control found
