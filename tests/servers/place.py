@@ -81,7 +81,7 @@ class Place:
 
     def __init__(self, folder, daemon, six, plain, **variables):
         self.folder, self.root = folder, folder / "root"
-        self.variant, self.six, self.plain = daemon.variant, six, plain
+        self.variant, self.port, self.six, self.plain = daemon.variant, daemon.port, six, plain
         self.extra = {k: v for k, v in variables.items() if v is not None and not plain}
         self.listen = "::" if six else "0.0.0.0"
         self.program, self.stack = None, contextlib.ExitStack()
@@ -125,6 +125,16 @@ class Place:
         return {"LD_PRELOAD": " ".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies),
                 "TRUEPEER_TRUST": f"{BALANCER4},{OTHER4},{BALANCER6}", **variables}
 
+    def install_for_secure_execution(self):
+        """Where ld.so(8) takes it from for set-ID programs: a system folder, with the set-user-ID bit.
+        There no variable is believed but the rules file, which is root's."""
+        if not self.plain:
+            system = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True, check=True).stdout
+            copy = shutil.copy(harness.LIBRARY, self.path(f"/usr/lib/{system.strip()}"))
+            Path(copy).chmod(0o4755)
+            self.variables["LD_PRELOAD"] = Path(copy).name
+            self.write("/etc/truepeer.rules", f"listen {self.port} from {BALANCER4},{OTHER4},{BALANCER6}\n")
+
     def path(self, name):
         return self.root / name.lstrip("/")
 
@@ -160,17 +170,16 @@ class Place:
         assert not done.returncode, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, argv, port, ready=""):
+    def start(self, argv, ready=""):
         """Starts the daemon, which stays in the foreground, and waits until it listens and has said
         that it is ready."""
         environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", **self.variables}
         enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={self.root}", "--mount-proc"]
         shell = ["sh", "-c", '"$@" >&2; exit $?', "sh", "env", "-i"]  # the shell is the namespace's init
         words = [f"{name}={value}" for name, value in environment.items()]
-        self.port = port
         self.program = harness.Program([*enter, *shell, *words, *argv], {"PATH": PATH}, self.folder)
         self.stack.callback(self.stop)
-        eventually(lambda: listens(port) and re.search(ready, self.told()) or self.ended(), f"{argv[0]} listens: {self.told()}")
+        eventually(lambda: listens(self.port) and re.search(ready, self.told()) or self.ended(), f"{argv[0]} listens: {self.told()}")
         assert not self.ended(), f"{argv[0]} has ended\n{self.told()}"
 
     def ended(self):

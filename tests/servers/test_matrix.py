@@ -85,7 +85,7 @@ class Door:
         self.place = Place(folder, daemon, six, plain, MAX_PENDING=os.environ.get("ROOMS"))
         self.proxies, self.failed = [], 0
         try:
-            self.place.start(daemon.start(self.place), daemon.port, daemon.ready)
+            self.place.start(daemon.start(self.place), daemon.ready)
         except BaseException:
             self.close()
             raise

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""sendmail: select with a blocking listener, then a process for each session."""
+"""sendmail: select with a blocking listener, then a process for each session.  It is set-group-ID, and so
+in secure execution: ld.so(8) loads the library by its name alone, from a system folder."""
 
 PACKAGES = ["sendmail-bin"]
 PORT = 25
@@ -7,6 +8,7 @@ SEEN = r"250-server.test Hello .*?\[ADDRESS\].*? pleased"
 
 
 def start(place):
+    place.install_for_secure_execution()
     text = place.path("/etc/mail/sendmail.cf").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("O DaemonPortOptions")]
     family = "inet6" if place.six else "inet"
