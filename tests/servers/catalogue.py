@@ -59,7 +59,7 @@ def load(path):
     return module
 
 
-def every():
+def every_daemon():
     for path in sorted(FOLDER.glob("*.py")):
         module, name = load(path), path.stem.replace("_", "-")
         for variant in getattr(module, "VARIANTS", [None]):
@@ -67,7 +67,7 @@ def every():
 
 
 def chosen():
-    found, wanted = dict(every()), os.environ.get("SERVERS") or "core"
+    found, wanted = dict(every_daemon()), os.environ.get("SERVERS") or "core"
     if wanted == "all":
         return found
     if wanted == "core":

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 import harness
+import pytest
 from harness import eventually
 from recipes import RECIPES
 
@@ -28,6 +29,15 @@ CLIENTS = range(1, 60)  # what the {} may be
 LIBRARIES = "/usr/local/lib/truepeer"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+
+# systemd in a container; what it could change of the kernel's settings is read-only.
+BOOT = """\
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
+mount -t sysfs -o ro sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+exec env -i container=other /lib/systemd/systemd --system --unit="$1" --log-target=console >&2
+"""
 
 
 def enter_network():
@@ -174,13 +184,44 @@ class Place:
         """Starts the daemon, which stays in the foreground, and waits until it listens and has said
         that it is ready."""
         environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", **self.variables}
-        enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={self.root}", "--mount-proc"]
-        shell = ["sh", "-c", '"$@" >&2; exit $?', "sh", "env", "-i"]  # the shell is the namespace's init
         words = [f"{name}={value}" for name, value in environment.items()]
-        self.program = harness.Program([*enter, *shell, *words, *argv], {"PATH": PATH}, self.folder)
+        shell = ["sh", "-c", '"$@" >&2; exit $?', "sh", "env", "-i"]  # the shell is the namespace's init
+        self.enter(["unshare"], [*shell, *words, *argv], ready)
+
+    def boot(self, service):
+        """Starts a service by systemd, as the first process, in a control group that it may divide."""
+        group = self.make_group()
+        boot = ["sh", "-ec", BOOT, "sh", f"{service}.service"]
+        self.enter(["sh", "-ec", 'echo $$ >"$0/cgroup.procs"; exec unshare --cgroup --uts --ipc "$@"', group], boot)
+
+    def make_group(self):
+        mounted = re.search(r"^cgroup2 (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.M)
+        if not mounted:
+            pytest.skip("no control groups (cgroup2) here")
+        group = Path(mounted[1]) / f"truepeer.{os.getpid()}"
+        group.mkdir()
+
+        def empty():
+            return "populated 0" in (group / "cgroup.events").read_text()
+
+        def remove():
+            eventually(empty, "the control group is empty")
+            for inner in sorted(group.rglob("*/"), reverse=True):
+                inner.rmdir()
+            group.rmdir()
+        self.stack.callback(remove)
+        return group
+
+    def enter(self, unshare, first, ready=""):
+        """Runs the first process of new namespaces, and waits until the daemon listens."""
+        flags = ["--mount", "--pid", "--fork", "--kill-child", f"--root={self.root}", "--mount-proc"]
+        self.program = harness.Program([*unshare, *flags, *first], {"PATH": PATH}, self.folder)
         self.stack.callback(self.stop)
-        eventually(lambda: listens(self.port) and re.search(ready, self.told()) or self.ended(), f"{argv[0]} listens: {self.told()}")
-        assert not self.ended(), f"{argv[0]} has ended\n{self.told()}"
+        try:
+            eventually(lambda: listens(self.port) and re.search(ready, self.told()) or self.ended(), "ready")
+            assert not self.ended(), "it has ended"
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {first[-3:]}\n{self.told()}") from None
 
     def ended(self):
         return self.program.process.poll() is not None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The recipes of truepeer-servers(7), as they are printed: the literal display behind a comment that
-names it, as in
+"""What truepeer-servers(7) prints: recipes, and lines of logs by the names of daemons.  A comment
+stands in front of each literal display:
 
 .\\" recipe: postfix
 .Bd -literal -offset indent"""
@@ -9,5 +9,7 @@ import re
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "src/truepeer-servers.7"
-SHOWN = re.compile(r'^\.\\" recipe: (\S+)\n\.Bd -literal -offset indent\n(.*?)^\.Ed$', re.M | re.S)
-RECIPES = {name: text.replace("\\e", "\\").replace("\\&", "") for name, text in SHOWN.findall(PAGE.read_text())}
+SHOWN = re.compile(r'^\.\\" (recipe|log): (\S+)\n\.Bd -literal -offset indent\n(.*?)^\.Ed$', re.M | re.S)
+RECIPES, LOGS = {}, {}
+for kind, name, text in SHOWN.findall(PAGE.read_text()):
+    (RECIPES if kind == "recipe" else LOGS)[name] = text.replace("\\e", "\\")

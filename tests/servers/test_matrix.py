@@ -5,72 +5,20 @@ What it runs is in the environment: SERVERS, daemons' names or "core" (not set) 
 for Debian's packages (not set: those of this machine); ROOMS, TRUEPEER_MAX_PENDING."""
 
 import contextlib
-import ipaddress
 import os
-import re
-import select
 import shutil
-import socket
 import time
 
 import pytest
 
-from catalogue import DAEMONS, FOLDER
-from harness import Program, delivered, eventually
+from catalogue import DAEMONS, FOLDER, every_daemon
+from harness import Program, eventually
 from modes import MODES
-from recipes import RECIPES
 from place import BALANCER4, BALANCER6, PATH, SERVER4, SERVER6, Place, listens
+from recipes import LOGS, RECIPES
+from talk import Talk, named_within, names
 
-WAIT = 5  # seconds for a reply
 PROXY_PORT = 9999
-ADDRESS = r"\[?(?:IPv6:)?(?P<ip>[0-9A-Fa-f:.]*[0-9A-Fa-f])\]?"
-PORT = r"(?P<port>\d+)"
-
-
-class Talk:
-    """The client's side of one conversation, and all that the daemon said in it."""
-
-    def __init__(self, address, source, pieces, joined):
-        family = socket.AF_INET6 if ":" in source else socket.AF_INET
-        self.client = socket.socket(family, socket.SOCK_STREAM)
-        self.client.settimeout(WAIT)
-        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.client.bind((source, 0))
-        self.client.connect(address)
-        self.source = self.client.getsockname()
-        self.heard, self.at = b"", 0
-        self.held = b""
-        *first, last = pieces or (b"",)
-        for piece in first:
-            self.client.sendall(piece)
-            eventually(lambda: delivered(self.client), "the first part is delivered")
-            select.select([], [], [], 0.05)
-        if joined:
-            self.held = last
-        else:
-            self.client.sendall(last)
-
-    def say(self, words):
-        words = words.encode() if isinstance(words, str) else words
-        self.client.sendall(self.held + words)
-        self.held = b""
-
-    def until(self, pattern):
-        """Reads on until the pattern is there, behind what was matched last; returns the match."""
-        pattern = re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.S)
-        while not (match := pattern.search(self.heard, self.at)):
-            data = self.client.recv(65536)
-            assert data, f"the daemon hung up before {pattern.pattern!r}: {self.heard!r}"
-            self.heard += data
-        self.at = match.end()
-        return match
-
-    def rest(self):
-        while data := self.client.recv(65536):
-            self.heard += data
-
-    def close(self):
-        self.client.close()
 
 
 def bracketed(ip):
@@ -163,23 +111,6 @@ def doors(tmp_path_factory):
     clear()
 
 
-class Name:
-    """A client as a daemon names it: ip, the port if it says, and whether IPv4 is ::ffff:a.b.c.d."""
-
-    def __init__(self, match):
-        ip = ipaddress.ip_address(match["ip"])
-        self.mapped = getattr(ip, "ipv4_mapped", None) is not None
-        self.ip = str(ip.ipv4_mapped if self.mapped else ip)
-        self.port = int(match["port"]) if "port" in match.groupdict() else None
-
-    def __repr__(self):
-        return f"{'::ffff:' * self.mapped}{self.ip} {self.port or ''}"
-
-
-def names(pattern, text):
-    return [Name(match) for match in re.finditer(pattern.replace("ADDRESS", ADDRESS).replace("PORT", PORT), text)]
-
-
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.id)
 @pytest.mark.parametrize("name", DAEMONS)
 def test_names_the_client(request, doors, name, mode):
@@ -200,17 +131,14 @@ def test_names_the_client(request, doors, name, mode):
     before = [len(text) for text in door.logs()]
     with contextlib.ExitStack() as stack:
         for _ in range(mode.silent):
-            stack.callback(Talk(door.address(mode.source), mode.source, (), False).close)
+            stack.callback(Talk(door.address(mode.source), mode.source).close)
         address = door.proxy(mode.proxy, mode.source) if mode.proxy else door.address(mode.source)
         talk = Talk(address, mode.source, mode.pieces, mode.joined)
         stack.callback(talk.close)
 
         def told():
             logged = [text[length:] for text, length in zip(door.logs(), before)]
-            return "\n".join([talk.heard.decode(errors="replace"), *logged])
-
-        def expected():
-            return [name for name in names(daemon.seen, told()) if name.ip == mode.expected]
+            return talk.text() + "\n".join(logged)
 
         if mode.stranger:
             talk.client.settimeout(1)
@@ -222,11 +150,8 @@ def test_names_the_client(request, doors, name, mode):
         with door.patience():
             daemon.session(talk)
             assert not mode.silent or time.monotonic() - began < 2.5, "the silent ones were waited for"
-            # A log may still get lines of earlier clients, which had other addresses.
-            with contextlib.suppress(AssertionError):
-                eventually(expected, "the client is named", WAIT)
-            assert expected(), f"{told()}\n---\n{door.place.told()}"
-    found = expected()[0]
+            found = named_within(daemon.seen, mode.expected, told)
+            assert found, f"{told()}\n---\n{door.place.told()}"
     if mode.six and mode.start == "control" and "." in found.ip:
         door_forms[name] = found.mapped
     elif mode.six and "." in found.ip and name in door_forms:
@@ -241,6 +166,13 @@ def test_every_recipe_is_run():
     assert RECIPES
     for name in RECIPES:
         assert f'recipe("{name}")' in sources or f'use_unit("{name}")' in sources, name
+
+
+def test_logs_are_as_the_manual_shows_them():
+    every = dict(every_daemon())
+    assert LOGS
+    for name, line in LOGS.items():
+        assert [found.ip for found in names(every[name].seen, line)] == ["203.0.113.7"], line
 
 
 door_forms = {}  # whether a daemon on [::] writes IPv4 as ::ffff:a.b.c.d, as the control found
