@@ -10,6 +10,7 @@ VARIANTS        ways to start it (place.variant)
 CLIENT_FIRST    the client speaks first
 SIX             how it listens on [::] (place.six): "dual", for IPv4 as well (also when not set),
                 "only" for IPv6, or None: not at all
+SECURE          it is in secure execution, see ld.so(8)
 TRAPS           modes that must fail, with the reason (the manual has them as well)
 CORE            it belongs to the core (True, or the variants that do)
 start(place)    writes its files; returns the command, which stays in the foreground
@@ -37,6 +38,7 @@ class Daemon:
         core = getattr(module, "CORE", False)
         self.core = variant in core if isinstance(core, list) else core
         self.traps = getattr(module, "TRAPS", {})
+        self.secure = getattr(module, "SECURE", False)
         self.ready = getattr(module, "READY", "")
         self.start, self.session = module.start, module.session
 

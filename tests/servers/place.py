@@ -135,6 +135,11 @@ class Place:
         return {"LD_PRELOAD": " ".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies),
                 "TRUEPEER_TRUST": f"{BALANCER4},{OTHER4},{BALANCER6}", **variables}
 
+    @staticmethod
+    def reads_rules():
+        """Whether the library knows the rules file, which alone counts in secure execution."""
+        return b"/etc/truepeer.rules" in Path(harness.LIBRARY.split()[-1]).read_bytes()
+
     def install_for_secure_execution(self):
         """Where ld.so(8) takes it from for set-ID programs: a system folder, with the set-user-ID bit.
         There no variable is believed but the rules file, which is root's."""
@@ -188,10 +193,10 @@ class Place:
         shell = ["sh", "-c", '"$@" >&2; exit $?', "sh", "env", "-i"]  # the shell is the namespace's init
         self.enter(["unshare"], [*shell, *words, *argv], ready)
 
-    def boot(self, service):
-        """Starts a service by systemd, as the first process, in a control group that it may divide."""
+    def boot(self, unit):
+        """Starts a unit by systemd, as the first process, in a control group that it may divide."""
         group = self.make_group()
-        boot = ["sh", "-ec", BOOT, "sh", f"{service}.service"]
+        boot = ["sh", "-ec", BOOT, "sh", unit]
         self.enter(["sh", "-ec", 'echo $$ >"$0/cgroup.procs"; exec unshare --cgroup --uts --ipc "$@"', group], boot)
 
     def make_group(self):

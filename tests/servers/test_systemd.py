@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Services as Debian's units start them, by systemd as the first process of a container, with a
-drop-in that the manual prints.  Needs ROOTS: systemd must not meet this machine's own units."""
+"""Services started by systemd, the first process of a container, with the units and drop-ins that the
+manual prints.  Needs ROOTS: systemd must not meet this machine's own units."""
 
 import os
 from typing import NamedTuple
@@ -19,26 +19,23 @@ CLIENT = CLIENTS4.format(7)
 
 class Service(NamedTuple):
     daemon: str  # whose file has the conversation
-    recipe: str
-    settings: str  # a configuration file, and what it says
-    text: str
-    log: str = "/var/log/none"
+    unit: str  # the manual's recipe is this service's drop-in, or the service itself
+    files: dict
+    log: str
 
 
 SERVICES = {
-    "vsftpd": Service("vsftpd", "vsftpd", "/etc/vsftpd.conf", """\
+    "vsftpd.service": Service("vsftpd", "vsftpd.service.d/truepeer.conf", {"/etc/vsftpd.conf": """\
 listen=YES
 anonymous_enable=YES
 xferlog_enable=YES
 vsftpd_log_file=/var/log/vsftpd.log
-""", "/var/log/vsftpd.log"),
-    "ssh": Service("sshd", "ssh", "/etc/default/ssh", "SSHD_OPTS=-E/var/log/sshd.log\n", "/var/log/sshd.log"),
-    "nginx": Service("nginx", "ssh", "/etc/nginx/sites-enabled/default", """\
-server {
-    listen 80;
-    return 200 "client=$remote_addr port=$remote_port\\n";
-}
-"""),
+"""}, "/var/log/vsftpd.log"),
+    "ssh.service": Service("sshd", "ssh.service.d/truepeer.conf", {
+        "/etc/default/ssh": "SSHD_OPTS=-E/var/log/sshd.log\n"}, "/var/log/sshd.log"),
+    "rsync.socket": Service("rsync", "rsync@.service", {
+        "/etc/rsyncd.conf": "log file = /var/log/rsync.log\nreverse lookup = no\n",
+        "/etc/systemd/system/rsync.socket": "[Socket]\nListenStream=0.0.0.0:873\nAccept=yes\n"}, "/var/log/rsync.log"),
 }
 
 
@@ -69,9 +66,12 @@ def test_service_names_the_client(tmp_path, name, plain):
     service, unit = SERVICES[name], UNITS[name]
     tmp_path.parent.parent.chmod(0o755)
     with Place(tmp_path, unit, six=False, plain=plain) as place:
-        place.write(service.settings, service.text)
-        if not plain:
-            place.write(f"/etc/systemd/system/{name}.service.d/truepeer.conf", RECIPES[service.recipe])
+        for path, text in service.files.items():
+            place.write(path, text)
+        recipe = RECIPES[service.unit.split(".")[0]]
+        if plain:  # the same without the library
+            recipe = "".join(line for line in recipe.splitlines(True) if not line.startswith("Environment="))
+        place.write(f"/etc/systemd/system/{service.unit}", recipe)
         place.boot(name)
         source, pieces = (CLIENT, ()) if plain else (BALANCER4, (v2(CLIENT),))
         talk = Talk((SERVER4, unit.port), source, pieces)
@@ -79,6 +79,6 @@ def test_service_names_the_client(tmp_path, name, plain):
 
         def told():
             log = place.path(service.log)
-            return talk.text() + (log.read_text() if log.exists() else "")
+            return talk.text() + (log.read_text(errors="replace") if log.exists() else "")
         assert named_within(unit.module.SEEN, CLIENT, told), f"{told()}\n{place.told()}"
         talk.close()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""OpenBSD's inetd: libevent with a blocking listener; it accepts, and the service, executed without
-LD_PRELOAD unless its line puts it back, asks getpeername."""
+"""OpenBSD's inetd: libevent with a blocking listener; it accepts without the library, which the service,
+executed, is loaded with.  (inetd takes LD_PRELOAD out of the environment.)"""
 
 PACKAGES = ["openbsd-inetd", "rsync"]
 PORT = 873
@@ -11,9 +11,10 @@ SIX = "only"
 
 def start(place):
     place.write("/etc/rsyncd.conf", f"log file = {LOG}\nreverse lookup = no\n")
+    place.variables = {}
     line = place.recipe("inetd") or "rsync stream tcp nowait root /usr/bin/rsync rsync --daemon"
     listen = f"{place.listen}:873 stream {'tcp6' if place.six else 'tcp4'} nowait.400 "
-    return ["inetd", "-i", place.write("/etc/inetd.test", line.replace("rsync stream tcp nowait ", listen))]
+    return ["inetd", "-i", place.write("/etc/inetd.test", line.replace("TRUEPEER_TRUST", place.also("TRUEPEER_{}={} ") + "TRUEPEER_TRUST").replace("rsync stream tcp nowait ", listen))]
 
 
 def session(talk):

@@ -4,6 +4,7 @@ in secure execution: ld.so(8) loads the library by its name alone, from a system
 
 PACKAGES = ["sendmail-bin"]
 PORT = 25
+SECURE = True
 SEEN = r"250-server.test Hello .*?\[ADDRESS\].*? pleased"
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Socket activation: the listener is inherited (Accept=no), or the connection is (Accept=yes, by an
-activator that has the library itself).  The activator gives its service only the environment of -E."""
+"""Socket activation: the listener is inherited (Accept=no), or the connection is (Accept=yes), by an
+activator that has the library itself (accept) or not (inherited).  It hands on what -E names alone."""
 
 PACKAGES = ["systemd", "python3"]
-VARIANTS = ["listen", "accept"]
+VARIANTS = ["listen", "accept", "inherited"]
 PORT = 7000
 SEEN = r"client=ADDRESS port=PORT\n"
 CLIENT_FIRST = True
@@ -17,7 +17,7 @@ def serve(client):
     client.sendall(f"client={peer[0]} port={peer[1]}\\n".encode())
     client.close()
 inherited = socket.socket(fileno=3)
-if sys.argv[1] == "accept":
+if sys.argv[1] != "listen":
     serve(inherited)
 else:
     while True:
@@ -26,8 +26,12 @@ else:
 
 
 def start(place):
+    if place.variant == "inherited" and not place.plain:
+        place.variables["TRUEPEER_INHERITED"] = "listen-fds"
     words = [word for name, value in place.variables.items() for word in ("-E", f"{name}={value}")]
-    how = ["--accept"] if place.variant == "accept" else []
+    how = [] if place.variant == "listen" else ["--accept"]
+    if place.variant != "accept":
+        place.variables = {}
     listen = "[::]:7000" if place.six else "0.0.0.0:7000"
     return ["systemd-socket-activate", *how, "-l", listen, *words, "python3", "-B",
             place.write("/tmp/service.py", SERVICE), place.variant]
