@@ -95,6 +95,7 @@ class Place:
         self.extra = {k: v for k, v in variables.items() if v is not None and not plain}
         self.listen = "::" if six else "0.0.0.0"
         self.program, self.stack = None, contextlib.ExitStack()
+        self.mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)  # an overlay may not lie on another
         for made in ("root", "upper", "work"):
             (folder / made).mkdir()
         options = f"lowerdir={':'.join(map(str, daemon.layers()))},upperdir={folder}/upper,workdir={folder}/work"
