@@ -33,6 +33,7 @@
 #define BLIND_WAIT_MS                                                                    \
 	100 /* where nothing would wake the program for a parked connection */
 #define DEFERRED_BACKLOG 1024
+#define INHERITED_LOOKED_AT 256 /* descriptors */
 
 /*
  * What is to be done next; values above these are the new descriptor. BLIND: nothing
@@ -245,6 +246,27 @@ void tp_listener_share(int listener)
 	errno = saved;
 }
 
+/*
+ * Only at the start: a program that has locked itself in by then (seccomp(2)) would pay
+ * for the question with its life.
+ */
+void tp_listener_inherit(void)
+{
+	struct pollfd fds[INHERITED_LOOKED_AT];
+	int saved = errno, listens;
+	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++)
+		fds[fd] = (struct pollfd){.fd = fd};
+	tp_real()->poll(fds, INHERITED_LOOKED_AT, 0);
+	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++) {
+		socklen_t size = sizeof listens;
+		if (!(fds[fd].revents & POLLNVAL) &&
+		    !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) &&
+		    listens && tp_admit_is_tcp(fd))
+			tp_watch_add(fd, TP_LISTENS);
+	}
+	errno = saved;
+}
+
 static void make_channel(int listener)
 {
 	tp_watch_add(listener, TP_SHARED);
@@ -274,7 +296,6 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 	enum tp_admission admission = tp_admit(policy, call->fd, connection);
 	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
 	if (connection->in_scope && policy->rule.max_pending) {
-		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
@@ -545,8 +566,7 @@ static void mirror_door(int listener, int epfd, int op, const struct epoll_event
 int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	int result = tp_real()->epoll_ctl(epfd, op, fd, event);
-	if (result ||
-	    !(op == EPOLL_CTL_ADD ? tp_watch_learn(fd) : tp_watch_has(fd, TP_LISTENS)))
+	if (result || !tp_watch_has(fd, TP_LISTENS))
 		return result;
 	int saved = errno;
 	tp_sets_note(epfd, op, fd, event);

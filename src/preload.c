@@ -69,7 +69,7 @@ __attribute__((constructor)) static void load(void)
 	pthread_atfork(tp_listener_fork, NULL, forked);
 	if (*tp_environ()) {
 		tp_share_adopt();
-		tp_watch_expect_inherited(true);
+		tp_listener_inherit();
 		open_stats();
 	}
 	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
