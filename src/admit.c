@@ -140,80 +140,73 @@ static enum tp_admission keep_peer(const struct tp_connection *connection)
 		      NULL);
 }
 
-/* Its own address is reported; the record says that there is no header to be read any
- * more. */
-static enum tp_admission admit_sender(struct tp_connection *connection)
+/* Under the client's address, or under the sender's own where no header named one. */
+static enum tp_admission admit(struct tp_connection *connection)
 {
-	connection->peer = (struct tp_peer){0};
-	return keep_peer(connection);
-}
-
-static enum tp_admission admit_client(const struct tp_rule *rule,
-				      struct tp_connection *connection,
-				      const struct tp_header *header)
-{
+	const enum tp_ipv6 ipv6 = connection->rule->ipv6;
 	struct tp_peer *peer = &connection->peer;
-	peer->client = tp_addr_unmap(header->src);
-	peer->destination = tp_addr_unmap(header->dst);
-	peer->tells_destination = rule->tells_destination;
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
-	if (foreign && rule->ipv6 == TP_IPV6_REJECT)
+	if (foreign && ipv6 == TP_IPV6_REJECT)
 		return refuse(connection, TP_LOG_WARNING,
 			      "IPv6 client on an IPv4 listener", NULL);
-	if (foreign && rule->ipv6 == TP_IPV6_KEEP)
-		return admit_sender(connection);
-	if (foreign && rule->ipv6 == TP_IPV6_REPORT)
+	/* The record says all the same that there is no header to be read any more. */
+	if (peer->client.family == AF_UNSPEC || (foreign && ipv6 == TP_IPV6_KEEP)) {
+		*peer = (struct tp_peer){0};
+		return keep_peer(connection);
+	}
+	if (foreign && ipv6 == TP_IPV6_REPORT)
 		peer->report = TP_PEER_IPV6;
-	if (foreign && rule->ipv6 == TP_IPV6_PSEUDO)
+	if (foreign && ipv6 == TP_IPV6_PSEUDO)
 		tell_pseudo(connection);
 	tell_client(connection);
 	return keep_peer(connection);
 }
 
-static enum tp_admission admit_header(const struct tp_rule *rule,
-				      struct tp_connection *connection,
-				      const struct tp_header *header)
-{
-	if (!rule->versions[header->version])
-		return refuse(connection, TP_LOG_WARNING,
-			      header->version == 1 ? "version 1 is not allowed"
-						   : "version 2 is not allowed",
-			      NULL);
-	return tp_header_names_client(header) ? admit_client(rule, connection, header)
-					      : admit_sender(connection);
-}
-
-static enum tp_admission admit_without_header(const struct tp_rule *rule,
-					      struct tp_connection *connection,
+static enum tp_admission admit_without_header(struct tp_connection *connection,
 					      enum tp_log_level level, const char *reason,
 					      const struct tp_reception *reception)
 {
-	return rule->header_optional ? admit_sender(connection)
-				     : refuse(connection, level, reason, reception);
+	return connection->headers || connection->rule->header_optional
+		       ? admit(connection)
+		       : refuse(connection, level, reason, reception);
 }
 
-/* What came of reading the header, once there is nothing more to wait for. */
-static enum tp_admission conclude(const struct tp_rule *rule,
-				  struct tp_connection *connection,
+/* What forbids a header that is valid, or NULL. */
+static const char *find_objection(const struct tp_rule *rule,
+				  const struct tp_header *header)
+{
+	if (!rule->versions[header->version])
+		return header->version == 1 ? "version 1 is not allowed"
+					    : "version 2 is not allowed";
+	if (rule->reject_local && !tp_header_names_client(header))
+		return "the header names no client";
+	return NULL;
+}
+
+/* What came of looking for a header, once there is nothing more to wait for. */
+static enum tp_admission conclude(struct tp_connection *connection,
 				  enum tp_received received,
 				  const struct tp_reception *reception)
 {
+	const char *objection;
 	switch (received) {
 	case TP_RECEIVED_HEADER:
-		return admit_header(rule, connection, &reception->header);
+		objection = find_objection(connection->rule, &reception->header);
+		return objection ? refuse(connection, TP_LOG_WARNING, objection, NULL)
+				 : admit(connection);
 	case TP_RECEIVED_NONE:
-		return admit_without_header(rule, connection, TP_LOG_WARNING,
-					    "no PROXY header", reception);
+		return admit_without_header(connection, TP_LOG_WARNING, "no PROXY header",
+					    reception);
 	case TP_RECEIVED_MORE:
 		if (!reception->seen)
-			return admit_without_header(rule, connection, TP_LOG_WARNING,
+			return admit_without_header(connection, TP_LOG_WARNING,
 						    "no PROXY header in time", NULL);
 		return refuse(connection, TP_LOG_WARNING, "no complete header in time",
 			      reception);
 	case TP_RECEIVED_END:
 		if (!reception->seen)
-			return admit_without_header(rule, connection, TP_LOG_INFO,
+			return admit_without_header(connection, TP_LOG_INFO,
 						    "closed before a header", NULL);
 		return refuse(connection, TP_LOG_WARNING, "closed within the header",
 			      reception);
@@ -226,53 +219,113 @@ static enum tp_admission conclude(const struct tp_rule *rule,
 		      reception);
 }
 
+/* The local address is asked for only where the answer depends on it. */
+static struct tp_match find_rule(const struct tp_policy *policy, int fd,
+				 const struct tp_addr *sender)
+{
+	struct tp_match match;
+	if (!tp_policy_match(policy, sender, NULL, &match)) {
+		struct tp_addr local = tp_admit_local(fd);
+		tp_policy_match(policy, sender, &local, &match);
+	}
+	return match;
+}
+
+/*
+ * Learns what the header says. True when one more may follow: its sender, the client of
+ * this one, is a trusted source itself.
+ */
+static bool leads_on(const struct tp_policy *policy, struct tp_connection *connection,
+		     const struct tp_header *header)
+{
+	const struct tp_rule *rule = connection->rule;
+	struct tp_peer *peer = &connection->peer;
+	if (find_objection(rule, header) || !tp_header_names_client(header))
+		return false;
+	peer->client = tp_addr_unmap(header->src);
+	peer->destination = tp_addr_unmap(header->dst);
+	peer->tells_destination = rule->tells_destination;
+	connection->headers++;
+	return connection->headers <= rule->chain &&
+	       (tp_prefix_set_contains(&rule->trust, &peer->client) ||
+		find_rule(policy, connection->fd, &peer->client).trusted);
+}
+
+static enum tp_received look(const struct tp_policy *policy,
+			     struct tp_connection *connection,
+			     struct tp_reception *reception)
+{
+	const struct tp_header_limits *limits = &connection->rule->limits;
+	enum tp_received received;
+	do
+		received = tp_receive(connection->fd, limits, reception);
+	while (received == TP_RECEIVED_HEADER &&
+	       leads_on(policy, connection, &reception->header));
+	return received;
+}
+
+/* Waits on the spot, where no connection may be parked. */
+static enum tp_received await(const struct tp_policy *policy,
+			      struct tp_connection *connection,
+			      struct tp_reception *reception)
+{
+	const struct tp_header_limits *limits = &connection->rule->limits;
+	enum tp_received received = TP_RECEIVED_MORE;
+	int64_t left;
+	while (received == TP_RECEIVED_MORE &&
+	       (left = connection->deadline_ms - tp_clock_ms()) > 0) {
+		received = tp_await(connection->fd, limits, (uint32_t)left, reception);
+		if (received == TP_RECEIVED_HEADER &&
+		    leads_on(policy, connection, &reception->header))
+			received = look(policy, connection, reception);
+	}
+	return received;
+}
+
+/* What it has learnt is kept on the socket: it may come to wait in another process. */
 static enum tp_admission wait_for_more(struct tp_connection *connection,
 				       const struct tp_reception *reception)
 {
+	if (connection->headers && keep_peer(connection) == TP_REFUSED)
+		return TP_REFUSED;
 	connection->seen = reception->seen;
 	connection->need = reception->need;
 	return TP_WAITING;
 }
 
-static enum tp_admission read_header(const struct tp_rule *rule,
+static enum tp_admission read_header(const struct tp_policy *policy,
 				     struct tp_connection *connection)
 {
 	struct tp_reception reception;
-	enum tp_received received =
-		tp_receive(connection->fd, rule->max_header, &reception);
-	if (received != TP_RECEIVED_HEADER && !is_unix(connection) &&
-	    !tp_admit_is_tcp(connection->fd))
+	enum tp_received received = look(policy, connection, &reception);
+	if (received != TP_RECEIVED_HEADER && !connection->headers &&
+	    !is_unix(connection) && !tp_admit_is_tcp(connection->fd))
 		return TP_ADMITTED;
 	if (received != TP_RECEIVED_MORE)
-		return conclude(rule, connection, received, &reception);
-	if (!rule->max_pending || connection->on_the_spot)
-		return conclude(rule, connection,
-				tp_await(connection->fd, rule->max_header,
-					 rule->timeout_ms, &reception),
-				&reception);
-	connection->deadline_ms = tp_clock_ms() + rule->timeout_ms;
-	return wait_for_more(connection, &reception);
+		return conclude(connection, received, &reception);
+	connection->deadline_ms = tp_clock_ms() + connection->rule->timeout_ms;
+	if (policy->max_pending && !connection->on_the_spot)
+		return wait_for_more(connection, &reception);
+	received = await(policy, connection, &reception);
+	return conclude(connection, received, &reception);
 }
 
 enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news)
 {
-	const struct tp_rule *rule = &policy->rule;
 	struct tp_reception reception;
-	enum tp_received received =
-		tp_receive(connection->fd, rule->max_header, &reception);
+	enum tp_received received = look(policy, connection, &reception);
 	if (received == TP_RECEIVED_MORE && news.ended)
 		received = TP_RECEIVED_END;
 	if (received == TP_RECEIVED_MORE && !news.expired)
 		return wait_for_more(connection, &reception);
-	return conclude(rule, connection, received, &reception);
+	return conclude(connection, received, &reception);
 }
 
-bool tp_admit_is_late(const struct tp_policy *policy,
-		      const struct tp_connection *connection)
+bool tp_admit_is_late(const struct tp_connection *connection)
 {
 	char byte;
-	return !policy->rule.header_optional &&
+	return !connection->rule->header_optional && !connection->headers &&
 	       connection->deadline_ms <= tp_clock_ms() &&
 	       recv(connection->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
@@ -291,24 +344,30 @@ static bool is_stream(int fd)
 static enum tp_admission admit_unix(const struct tp_policy *policy,
 				    struct tp_connection *connection)
 {
-	const struct tp_rule *rule = &policy->rule;
 	char path[UNIX_PATH];
-	if (!rule->trusts_unix || !is_stream(connection->fd))
+	size_t len = policy->has_unix ? local_path(connection->fd, path) : 0;
+	connection->rule =
+		policy->has_unix ? tp_policy_match_unix(policy, path, len) : NULL;
+	if (!connection->rule || !is_stream(connection->fd))
 		return TP_ADMITTED;
 	if (policy->state == TP_POLICY_BROKEN)
 		return refuse(connection, TP_LOG_WARNING, "the settings are wrong", NULL);
-	if (rule->listen_count &&
-	    !tp_rule_listens_at(rule, path, local_path(connection->fd, path)))
-		return TP_ADMITTED;
-	connection->in_scope = true;
 	connection->on_the_spot = true;
-	return read_header(rule, connection);
+	return read_header(policy, connection);
+}
+
+bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *connection)
+{
+	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
+	struct tp_match match = find_rule(policy, connection->fd, &sender);
+	connection->rule = match.rule;
+	return match.trusted &&
+	       (!connection->headers || tp_peer_get(connection->fd, &connection->peer));
 }
 
 enum tp_admission tp_admit(const struct tp_policy *policy,
 			   struct tp_connection *connection)
 {
-	const struct tp_rule *rule = &policy->rule;
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
 	if (is_unix(connection))
 		return admit_unix(policy, connection);
@@ -319,17 +378,12 @@ enum tp_admission tp_admit(const struct tp_policy *policy,
 			       ? refuse(connection, TP_LOG_WARNING,
 					"the settings are wrong", NULL)
 			       : TP_ADMITTED;
-	bool trusted = tp_rule_trusts(rule, &sender);
-	if (!trusted && !rule->reject_untrusted)
+	struct tp_match match = find_rule(policy, connection->fd, &sender);
+	connection->rule = match.rule;
+	if (!match.rule)
 		return TP_ADMITTED;
-	if (rule->listen_count) {
-		struct tp_addr local = tp_admit_local(connection->fd);
-		if (!tp_rule_listens(rule, &local))
-			return TP_ADMITTED;
-	}
-	connection->in_scope = true;
-	if (trusted)
-		return read_header(rule, connection);
+	if (match.trusted)
+		return read_header(policy, connection);
 	return tp_admit_is_tcp(connection->fd) ? refuse(connection, TP_LOG_WARNING,
 							"not from a trusted source", NULL)
 					       : TP_ADMITTED;

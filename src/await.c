@@ -36,8 +36,8 @@ static short wait_once(int fd, short events, int64_t ms)
 		       : 0;
 }
 
-enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
-			  struct tp_reception *reception)
+enum tp_received tp_await(int fd, const struct tp_header_limits *limits,
+			  uint32_t timeout_ms, struct tp_reception *reception)
 {
 	const int64_t deadline = tp_clock_ms() + timeout_ms;
 	enum tp_received received = TP_RECEIVED_MORE;
@@ -53,7 +53,7 @@ enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
 		short events = wait_once(fd, POLLIN | POLLRDHUP, left);
 		if (!events)
 			continue;
-		received = tp_receive(fd, max_header, reception);
+		received = tp_receive(fd, limits, reception);
 		if (received != TP_RECEIVED_MORE)
 			break;
 		if (events & (POLLRDHUP | POLLHUP | POLLERR))

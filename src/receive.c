@@ -42,8 +42,8 @@ static void keep_sample(struct tp_reception *reception, const uint8_t *buf)
 	reception->sample_len = len;
 }
 
-static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t size,
-			     struct tp_reception *reception)
+static enum tp_received look(int fd, const struct tp_header_limits *limits, uint8_t *buf,
+			     size_t size, struct tp_reception *reception)
 {
 	struct tp_header *header = &reception->header;
 	ssize_t n = peek(fd, buf, size);
@@ -59,7 +59,7 @@ static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t siz
 	}
 	reception->seen = (size_t)n;
 	keep_sample(reception, buf);
-	switch (tp_header_parse(buf, reception->seen, max_header, header)) {
+	switch (tp_header_parse_within(buf, reception->seen, limits, header)) {
 	case TP_MORE:
 		reception->need = header->length;
 		return TP_RECEIVED_MORE;
@@ -76,7 +76,7 @@ static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t siz
 }
 
 /* A header that is longer than the usual: through a buffer of its own, for this once. */
-static enum tp_received look_at_long(int fd, size_t max_header,
+static enum tp_received look_at_long(int fd, const struct tp_header_limits *limits,
 				     struct tp_reception *reception)
 {
 	size_t size = reception->need;
@@ -84,17 +84,18 @@ static enum tp_received look_at_long(int fd, size_t max_header,
 			 -1, 0);
 	if (buf == MAP_FAILED)
 		return TP_RECEIVED_FAILED;
-	enum tp_received received = look(fd, max_header, buf, size, reception);
+	enum tp_received received = look(fd, limits, buf, size, reception);
 	munmap(buf, size);
 	return received;
 }
 
-enum tp_received tp_receive(int fd, size_t max_header, struct tp_reception *reception)
+enum tp_received tp_receive(int fd, const struct tp_header_limits *limits,
+			    struct tp_reception *reception)
 {
 	uint8_t buf[USUAL_HEADER];
 	memset(reception, 0, sizeof *reception);
-	enum tp_received received = look(fd, max_header, buf, sizeof buf, reception);
+	enum tp_received received = look(fd, limits, buf, sizeof buf, reception);
 	if (received == TP_RECEIVED_MORE && reception->seen == sizeof buf)
-		received = look_at_long(fd, max_header, reception);
+		received = look_at_long(fd, limits, reception);
 	return received;
 }
