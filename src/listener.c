@@ -27,6 +27,7 @@
 #define ROOMS 16
 #define TWINS_LOOKED_AT 4096 /* descriptors */
 #define MOMENT_MS 2
+#define FIRST_MOMENT_MS 40
 #define BLIND_WAIT_MS                                                                    \
 	100 /* where nothing would wake the program for a parked connection */
 #define DEFERRED_BACKLOG 1024
@@ -183,17 +184,29 @@ static bool is_deferred(int listener)
 }
 
 /*
+ * A program that waits in poll or select, and accepts for the first time from a listener
+ * on which accept should sleep, is about to meet an EAGAIN that it may not know.
+ */
+static int moment_ms(int listener, bool first)
+{
+	return first && tp_watch_has(listener, TP_POLLED) &&
+			       tp_sleep_is_blocking(listener)
+		       ? FIRST_MOMENT_MS
+		       : MOMENT_MS;
+}
+
+/*
  * A header that was sent right behind the connection is here in a moment, which is
  * cheaper to wait for than a room to make. Only for the first: a crowd of silent ones is
  * parked. One that was deferred has had its time already.
  */
 static enum tp_admission await_header(const struct tp_policy *policy, int listener,
-				      struct tp_connection *connection)
+				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
 	if (tp_room_any() || connection->seen || connection->headers)
 		return TP_WAITING;
-	int n = tp_real()->poll(&fd, 1, MOMENT_MS);
+	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
 	struct tp_news news = {
 		.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR),
 		.expired = n == 0 && is_deferred(listener),
@@ -257,13 +270,14 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 			struct tp_connection *connection)
 {
 	enum tp_admission admission = tp_admit(policy, connection);
+	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
 	if (connection->rule && policy->max_pending) {
 		tp_watch_expect_inherited(false);
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
 	if (admission == TP_WAITING)
-		admission = await_header(policy, call->fd, connection);
+		admission = await_header(policy, call->fd, connection, first);
 	switch (admission) {
 	case TP_ADMITTED:
 		return hand_over(connection, call);
@@ -281,26 +295,26 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
  * Nothing in the kernel's queue; there may be something in the channel, which waits that
  * are ours have looked into.
  */
-static int accept_none(const struct tp_policy *policy, int listener, bool woken)
+static int accept_none(const struct tp_policy *policy, int listener)
 {
 	if (errno != EAGAIN)
 		return FAILED;
-	bool looked = woken && tp_watch_has(listener, TP_ACCEPTED);
+	bool due = tp_sleep_is_due(listener);
+	bool looked =
+		!due && tp_sleep_has_waited() && tp_watch_has(listener, TP_ACCEPTED);
 	tp_watch_add(listener, TP_ACCEPTED);
 	if (tp_share_any() && !looked && gather(policy, listener))
 		return RETRY;
-	return tp_sleep_is_due(listener) ? SLEEP : FAILED;
+	return due ? SLEEP : FAILED;
 }
 
-static int accept_new(const struct tp_policy *policy, const struct tp_accept *call,
-		      bool woken)
+static int accept_new(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection = {.sender_len = sizeof connection.sender};
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return policy->max_pending ? accept_none(policy, call->fd, woken)
-					   : FAILED;
+		return policy->max_pending ? accept_none(policy, call->fd) : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -309,8 +323,7 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 }
 
 /* Connections that were taken ahead or whose header was late, then the kernel's queue. */
-static int accept_next(const struct tp_policy *policy, const struct tp_accept *call,
-		       bool woken)
+static int accept_next(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	int result = RETRY, cancel_state;
 	if (tp_ready_any() || tp_room_any()) {
@@ -321,7 +334,7 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 			result = accept_parked(policy, call);
 		pthread_setcancelstate(cancel_state, NULL);
 	}
-	return result == RETRY ? accept_new(policy, call, woken) : result;
+	return result == RETRY ? accept_new(policy, call) : result;
 }
 
 /* Sleeps in accept, where the program means to: one that was woken is told it was for
@@ -348,9 +361,11 @@ int tp_listener_accept(const struct tp_accept *call)
 	bool woken = tp_sleep_was_woken(), blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
-	while ((result = accept_next(policy, call, woken)) < FAILED) {
-		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns))
-			return FAILED;
+	while ((result = accept_next(policy, call)) < FAILED) {
+		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns)) {
+			result = FAILED;
+			break;
+		}
 		if (result == RETRY_BLIND && !blind) {
 			wait_a_moment(call->fd);
 			blind = true;

@@ -139,8 +139,8 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 						     .mask = mask});
 }
 
-/* What a program that shares its listeners execs has them in common with it, too. The
- * variants with a list of arguments call these. */
+/* What a program that shares its listeners execs has them in common with it, too. (The
+ * variants with a list of arguments do not come by here.) */
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	tp_share_before_exec();

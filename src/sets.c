@@ -124,6 +124,21 @@ static struct epoll_event for_door(uint32_t events, uint64_t data)
 	return event;
 }
 
+/* One that shows nothing: whether a one-shot listener has fired is not in the notes. */
+static struct epoll_event for_fired(uint32_t events, uint64_t data)
+{
+	return for_room(events & (EPOLLET | EPOLLONESHOT), data);
+}
+
+static bool is_noted_oneshot(int listener)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) == listener &&
+		    atomic_load(&notes[i].events) & EPOLLONESHOT)
+			return true;
+	return false;
+}
+
 static int attach_noted(int fd, int listener, uint64_t key,
 			struct epoll_event (*registration)(uint32_t, uint64_t))
 {
@@ -248,8 +263,16 @@ static int search_proc(int room, uint64_t key)
 
 int tp_sets_attach(int room, int listener, uint64_t key, bool search)
 {
-	int attached = attach_noted(room, listener, key, for_room);
-	return attached || !search ? attached : search_proc(room, key);
+	int attached = 0, found = 0;
+	if (!is_noted_oneshot(listener))
+		attached = attach_noted(room, listener, key, for_room);
+	else if (attach_noted(room, listener, key, for_fired))
+		search = true; /* /proc knows */
+	if (!attached && search)
+		found = search_proc(room, key);
+	/* Better woken for nothing than not at all. */
+	return attached || found ? attached + found
+				 : attach_noted(room, listener, key, for_room);
 }
 
 void tp_sets_attach_door(int door, int listener, uint64_t key)

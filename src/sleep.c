@@ -118,12 +118,18 @@ static void look_up_handlers(struct handlers *handlers)
 	}
 }
 
-/* One byte of the static block, which also a library that is loaded late gets. */
+/* Bytes of the static block, which also a library that is loaded late gets. */
 static _Thread_local bool woken __attribute__((tls_model("initial-exec")));
+static _Thread_local bool waits __attribute__((tls_model("initial-exec")));
 
 void tp_sleep_note_wakeup(void)
 {
-	woken = true;
+	woken = waits = true;
+}
+
+bool tp_sleep_has_waited(void)
+{
+	return waits;
 }
 
 bool tp_sleep_was_woken(void)

@@ -34,8 +34,9 @@ int64_t tp_sleep_deadline(int listener);
 /* A mark for this thread: epoll, or poll or select for a listener, has just woken it. */
 void tp_sleep_note_wakeup(void);
 
-/* Whether it has, since the last call of this. */
+/* Whether it has, since the last call of this; and whether it ever has. */
 bool tp_sleep_was_woken(void);
+bool tp_sleep_has_waited(void);
 
 /*
  * Sleeps until there may be something to accept. False with errno EINTR for a signal

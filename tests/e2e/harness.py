@@ -216,7 +216,8 @@ def free_port(host="127.0.0.1"):
 
     Below those that the kernel itself gives out, so that nobody gets it in between.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         port = random.randrange(10000, 30000)
-        with contextlib.suppress(OSError), socket.create_server((host, port)):
+        with contextlib.suppress(OSError), socket.create_server((host, port), family=family):
             return port

@@ -374,7 +374,7 @@ def test_deferred_clients_hold_nobody_up(serve, mode):
 
 # ---- stress ----
 
-CONNECTIONS = int(os.environ.get("STRESS", 2000))
+CONNECTIONS = int(os.environ.get("STRESS", 800))
 KINDS = {"good": 40, "split": 40, "silent": 3, "malformed": 7, "leaver": 10}
 MALFORMED = [b"GET / HTTP/1.0\r\n\r\n", b"PROXY TCP4 1.2.3.4\r\n", b"PROXY TCP5 ", v2()[:13] + b"\xff" + v2()[14:]]
 

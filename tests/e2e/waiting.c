@@ -1009,6 +1009,23 @@ CASE(one_shot_fires_once)
 	CHECK(accepts(listener, &late));
 }
 
+/* As long as the program has not asked for it again, nobody else is woken. */
+CASE(one_shot_that_has_fired_shows_nothing)
+{
+	int listener = listener_new(SOCK_NONBLOCK);
+	int set = epoll_with(listener, EPOLLIN | EPOLLONESHOT, DATA);
+	int client = client_new(listener, 98), fd;
+	struct late late;
+
+	CHECK(shows(set, 500, DATA)); /* it fires, for this one */
+	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && is_client(fd, client, 98));
+	late = late_begin(listener, 1);
+	late_finish(&late);
+	CHECK(shows(set, 50, 0));
+	control(set, EPOLL_CTL_MOD, listener, EPOLLIN | EPOLLONESHOT, DATA);
+	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
+}
+
 CASE(every_set_that_holds_the_listener_shows_it)
 {
 	int listener = listener_new(SOCK_NONBLOCK);
