@@ -254,7 +254,7 @@ static const char *find_misplaced(const struct reading *reading, const struct li
 	if ((line->seen | reading->process_seen) & bit_of(setting))
 		return "it is there twice";
 	if (line->seen && (setting->process || line->process))
-		return "log and max-pending have lines of their own";
+		return "log, max-pending and programs have lines of their own";
 	return NULL;
 }
 
@@ -395,6 +395,7 @@ void tp_config_read(const struct tp_config *config, void *memory,
 		.config = config,
 		.policy = policy,
 		.draft = {.policy = policy,
+			  .names = config->names,
 			  .lists = (char *)memory + rules_memory(config)},
 		.sink = sink,
 	};

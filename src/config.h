@@ -16,6 +16,7 @@ struct tp_config {
 	const char *file;	      /* the rules file's name, or NULL: there is none */
 	const char *text;	      /* what is in it */
 	size_t len;
+	const char *const *names; /* of the program, ended by NULL; NULL: of none */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "environ.h"
 #include "inert.h"
 #include "log.h"
+#include "program.h"
 #include "ruleset.h"
 
 #define TOLD 20 /* mistakes, each a line */
@@ -82,15 +83,22 @@ static const struct tp_policy *read_policy(void)
 	const char *const *variables = tp_environ();
 	const struct tp_policy *published = NULL;
 	struct collection collection = {.count = 0};
-	struct tp_ruleset *ruleset = tp_ruleset_read(
-		variables, TP_RULES_FILE, (struct tp_mistake_sink){collect, &collection});
+	struct tp_program program;
+	tp_program_identify(&program);
+	struct tp_ruleset *ruleset =
+		tp_ruleset_read(variables, program.names, TP_RULES_FILE,
+				(struct tp_mistake_sink){collect, &collection});
 	if (!ruleset)
 		return &no_memory;
+	bool left_out = ruleset->policy.limited && !ruleset->policy.named;
+	if (left_out)
+		ruleset->policy.state = TP_POLICY_OFF;
 	if (!atomic_compare_exchange_strong(&current, &published, &ruleset->policy)) {
 		tp_ruleset_free(ruleset);
 		return published;
 	}
-	tell(ruleset, variables, &collection);
+	if (!left_out)
+		tell(ruleset, variables, &collection);
 	return &ruleset->policy;
 }
 

@@ -102,6 +102,7 @@ struct tp_policy {
 	bool rejects;	      /* some rule rejects the untrusted */
 	uint32_t max_pending; /* connections of the process that may wait for their header
 			       */
+	bool limited, named;  /* programs are listed; this one is */
 	struct tp_inherited_settings inherited;
 	struct tp_log_settings log;
 };

@@ -85,7 +85,7 @@ static struct tp_rules_file *read_open(int fd, bool roots, const char **reason)
 struct tp_rules_file *tp_rules_file_read(const char *path, size_t path_len, bool roots,
 					 const char **reason)
 {
-	char name[PATH_MAX];
+	char name[TP_RULES_PATH];
 	if (path_len >= sizeof name) {
 		errno = ENAMETOOLONG;
 		*reason = say_why(errno);

@@ -3,17 +3,17 @@
 #ifndef TP_RULES_FILE_H
 #define TP_RULES_FILE_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #define TP_RULES_FILE "/etc/truepeer.rules" /* where none is named */
-#define TP_RULES_FILE_MAX (1024 * 1024)	    /* bytes */
+#define TP_RULES_PATH 1024 /* bytes, with the NUL: it passes through the stack */
+#define TP_RULES_FILE_MAX (1024 * 1024) /* bytes */
 
 struct tp_rules_file {
 	size_t mapped; /* bytes of all this */
 	size_t len;
-	char path[PATH_MAX];
+	char path[TP_RULES_PATH];
 	char text[]; /* len bytes */
 };
 

@@ -42,12 +42,12 @@ static struct tp_ruleset *map(size_t lists)
 	return ruleset;
 }
 
-struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *fixed,
-				   struct tp_mistake_sink sink)
+struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
+				   const char *fixed, struct tp_mistake_sink sink)
 {
 	struct tp_mistake mistake = {0};
 	struct tp_rules_file *file = read_file(variables, fixed, &mistake);
-	struct tp_config config = {.variables = variables};
+	struct tp_config config = {.variables = variables, .names = names};
 	if (file) {
 		config.file = file->path;
 		config.text = file->text;

@@ -18,12 +18,13 @@ struct tp_ruleset {
 /*
  * Reads the variables ("TRUEPEER_NAME=value", ended by NULL) and the rules file that they
  * name, or `fixed` (TP_RULES_FILE) when they name none and make no rule, if there is one.
- * Mistakes go to the sink. NULL without memory. The variables must live as long as what
+ * The names are those of the program, ended by NULL; NULL: of none. Mistakes go to the
+ * sink. NULL without memory. The variables must live as long as what
  * is returned. No stdio, no malloc; safe in threads and signal handlers. errno is not
  * kept.
  */
-struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *fixed,
-				   struct tp_mistake_sink sink);
+struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
+				   const char *fixed, struct tp_mistake_sink sink);
 
 void tp_ruleset_free(struct tp_ruleset *ruleset);
 

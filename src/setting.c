@@ -280,11 +280,14 @@ static const char *take_inherited(struct tp_draft *draft, struct tp_word word)
 	return reason;
 }
 
-/* The names themselves are looked at earlier: tp_config_names_program. */
 static const char *take_programs(struct tp_draft *draft, struct tp_word word)
 {
-	(void)draft;
-	return memchr(word.text, '/', word.len) ? wrong : NULL;
+	if (memchr(word.text, '/', word.len))
+		return wrong;
+	draft->policy->limited = true;
+	if (draft->names && find_choice(word, draft->names) >= 0)
+		draft->policy->named = true;
+	return NULL;
 }
 
 static const char *take_log(struct tp_draft *draft, struct tp_word word)
@@ -325,7 +328,7 @@ const struct tp_setting tp_setting_table[] = {
 	 take_max_pending},
 	{NULL, "TRUEPEER_INHERITED", true, true,
 	 "descriptors from 0 to 63, or listen-fds", take_inherited},
-	{NULL, "TRUEPEER_PROGRAMS", true, true,
+	{"programs", "TRUEPEER_PROGRAMS", true, true,
 	 "names of programs, without their folders", take_programs},
 	{NULL, "TRUEPEER_RULES", true, false, "the absolute path of a rules file",
 	 take_rules},
@@ -359,7 +362,8 @@ const size_t tp_setting_count = sizeof tp_setting_table / sizeof *tp_setting_tab
 
 const char tp_setting_keys[] =
 	"listen, from, header, untrusted, versions, timeout, max-header, defer, local, "
-	"chain, lenient, ipv6 or sockname; or log or max-pending on a line of its own";
+	"chain, lenient, ipv6 or sockname; or log, max-pending or programs on a line of "
+	"its own";
 
 const struct tp_setting *tp_setting_find(struct tp_word key)
 {

@@ -18,6 +18,7 @@ struct tp_word {
 struct tp_draft {
 	struct tp_policy *policy;
 	struct tp_rule *rule;
+	const char *const *names; /* of the program, ended by NULL; NULL: of none */
 	void *lists; /* where the next piece of a rule's list goes; moves on */
 };
 

@@ -58,15 +58,6 @@ static void put_ip(struct tp_text *text, const struct tp_addr *addr, bool bracke
 	tp_text_put(text, brackets ? "]" : "");
 }
 
-static void put_path(struct tp_text *text, const struct tp_listen *listen)
-{
-	char path[PATH_MAX];
-	size_t len = listen->path.len < sizeof path ? listen->path.len : sizeof path - 1;
-	memcpy(path, listen->path.text, len);
-	path[len] = '\0';
-	tp_text_put(text, path);
-}
-
 static void put_listen(struct tp_text *text, const struct tp_rule *rule)
 {
 	if (!rule->listen_count)
@@ -75,7 +66,7 @@ static void put_listen(struct tp_text *text, const struct tp_rule *rule)
 		const struct tp_listen *listen = &rule->listen[i];
 		tp_text_put(text, i ? "," : "");
 		if (listen->path.text) {
-			put_path(text, listen);
+			tp_text_put_quoted(text, listen->path.text, listen->path.len);
 			continue;
 		}
 		if (listen->addr.family != AF_UNSPEC) {
@@ -242,7 +233,8 @@ static void print_settings(const struct tp_ruleset *ruleset)
 	printf("log          %s%.*s %s\n", targets[log->target],
 	       log->target == TP_LOG_FILE ? (int)log->path.len : 0,
 	       log->path.text ? log->path.text : "", levels[log->level]);
-	printf("max-pending  %u\n\n", (unsigned)policy->max_pending);
+	printf("max-pending  %u\n", (unsigned)policy->max_pending);
+	printf("programs     %s\n\n", policy->limited ? "some" : "all");
 	if (policy->rule_count)
 		print_table(policy);
 	else
@@ -318,7 +310,7 @@ static int check(const struct request *request)
 	char **variables = request->rules ? named : environ;
 	bool wrong = false;
 	struct tp_ruleset *ruleset =
-		tp_ruleset_read((const char *const *)variables, TP_RULES_FILE,
+		tp_ruleset_read((const char *const *)variables, NULL, TP_RULES_FILE,
 				(struct tp_mistake_sink){print_mistake, &wrong});
 	if (!ruleset)
 		return tp_cli_wrong(request->name, NULL, "no memory"), TP_CLI_NO;

@@ -60,7 +60,7 @@ def test_table_shows_the_effective_rules(rules):
 def test_unix_and_sockname_are_shown(rules):
     done = truepeer("check", "--rules", rules("listen /run/a.sock from unix sockname header\nfrom unix 10.0.0.1"))
     assert table(done) == [
-        {"rule": "1", "where": "line 1", **DEFAULTS, "listen": "/run/a.sock", "from": "unix", "sockname": "header"},
+        {"rule": "1", "where": "line 1", **DEFAULTS, "listen": '"/run/a.sock"', "from": "unix", "sockname": "header"},
         {"rule": "2", "where": "line 2", **DEFAULTS, "from": "unix,10.0.0.1"}]
 
 

@@ -149,6 +149,17 @@ def test_file_gives_an_inherited_listener_its_waiting_room(run, server_path, rul
         assert parse(read_all(late)).peer == CLIENT
 
 
+def test_file_may_be_for_some_programs(serve_by, run, server_path, rules):
+    assert outcome(serve_by("programs vsftpd server\nfrom 127.0.0.1").port, v1()) == "client"
+    # all others it leaves alone, and its mistakes too
+    for text in "from 127.0.0.1\n", "from x\n":
+        server = serve_by(text + "programs vsftpd sshd")
+        assert outcome(server.port, v1()) == "untouched"
+        assert server.stderr == ""
+    server = run([server_path, "loop"], environment(TRUST=None, RULES=rules("from x\nprograms server")))
+    assert server.line() == "listen: Invalid argument"
+
+
 def test_file_is_read_once(serve_by, rules):
     server = serve_by("from 127.0.0.1\n")
     assert outcome(server.port, v1()) == "client"

@@ -63,7 +63,7 @@ static struct result read_one(const char *variable)
 /* With variables, ended by NULL, beside the file. */
 static struct result read_both(const char *const *variables, const char *text, size_t len)
 {
-	return read_config(&(struct tp_config){variables, "/r", text, len});
+	return read_config(&(struct tp_config){variables, "/r", text, len, NULL});
 }
 
 static struct result read_file(const char *text)
@@ -928,6 +928,28 @@ START_TEST(settings_of_the_process_have_lines_of_their_own)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool limited, named;
+} limits[] = {
+	{"from all\n", false, false},
+	{"programs vsftpd\nfrom all\n", true, false},
+	{"programs vsftpd, smtpd\nfrom all\n", true, true},
+	{"from all\nprograms postfix\n", true, true},
+};
+
+START_TEST(a_file_may_be_for_some_programs)
+{
+	static const char *const none[] = {NULL}, *const ours[] = {"postfix", "smtpd",
+								   NULL};
+	struct result result = read_config(&(struct tp_config){
+		none, "/r", limits[_i].text, strlen(limits[_i].text), ours});
+	ck_assert_uint_eq(result.count, 0);
+	ck_assert(result.policy.limited == limits[_i].limited);
+	ck_assert(result.policy.named == limits[_i].named);
+}
+END_TEST
+
 START_TEST(variables_of_the_process_count_before_the_file)
 {
 	static const char *const variables[] = {"TRUEPEER_RULES=/r", "TRUEPEER_LOG=none",
@@ -1181,6 +1203,7 @@ int main(void)
 	tcase_add_table(tcase, every_mistake_is_told_with_its_line, wrong_files);
 	tcase_add_test(tcase, a_nul_is_a_byte_like_any_other_that_is_wrong);
 	tcase_add_test(tcase, settings_of_the_process_have_lines_of_their_own);
+	tcase_add_table(tcase, a_file_may_be_for_some_programs, limits);
 	tcase_add_test(tcase, variables_of_the_process_count_before_the_file);
 	tcase_add_test(tcase, the_variables_make_the_last_rule);
 	tcase_add_test(tcase, variables_beside_a_file_make_a_whole_rule_or_none);

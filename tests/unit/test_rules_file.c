@@ -142,10 +142,10 @@ END_TEST
 
 START_TEST(a_path_that_is_too_long_is_an_error)
 {
-	static char longest[PATH_MAX + 1];
+	static char longest[TP_RULES_PATH];
 	const char *reason = NULL;
-	memset(longest, '/', PATH_MAX);
-	ck_assert_ptr_null(tp_rules_file_read(longest, PATH_MAX, false, &reason));
+	memset(longest, '/', sizeof longest);
+	ck_assert_ptr_null(tp_rules_file_read(longest, sizeof longest, false, &reason));
 	ck_assert_ptr_nonnull(reason);
 }
 END_TEST

@@ -48,8 +48,8 @@ static struct tp_ruleset *read_with(const char *one, const char *two)
 {
 	const char *const variables[] = {one, one ? two : NULL, NULL};
 	memset(&told, 0, sizeof told);
-	struct tp_ruleset *ruleset =
-		tp_ruleset_read(variables, fixed, (struct tp_mistake_sink){tell, NULL});
+	struct tp_ruleset *ruleset = tp_ruleset_read(
+		variables, NULL, fixed, (struct tp_mistake_sink){tell, NULL});
 	ck_assert_ptr_nonnull(ruleset);
 	ck_assert((ruleset->policy.state == TP_POLICY_BROKEN) == (told.len > 0));
 	return ruleset;
