@@ -282,9 +282,11 @@ static const char *take_inherited(struct tp_draft *draft, struct tp_word word)
 
 static const char *take_programs(struct tp_draft *draft, struct tp_word word)
 {
-	if (memchr(word.text, '/', word.len))
-		return wrong;
 	draft->policy->limited = true;
+	if (memchr(word.text, '/', word.len)) {
+		draft->policy->named = true; /* it may have been meant */
+		return wrong;
+	}
 	if (draft->names && find_choice(word, draft->names) >= 0)
 		draft->policy->named = true;
 	return NULL;
