@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
-#include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "await.h"
 #include "clock.h"
-#include "log.h"
+#include "events.h"
+#include "local.h"
 #include "peer.h"
 #include "real.h"
 #include "receive.h"
@@ -29,194 +27,115 @@ bool tp_admit_is_tcp(int fd)
 	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-struct tp_addr tp_admit_local(int fd)
-{
-	union tp_sockaddr local = {0};
-	socklen_t len = sizeof local;
-	if (tp_real()->getsockname(fd, &local.any, &len))
-		local.any.sa_family = AF_UNSPEC;
-	return tp_addr_from_kernel(&local);
-}
-
 static bool is_unix(const struct tp_connection *connection)
 {
 	return connection->sender.any.sa_family == AF_UNIX;
 }
 
-/* The path of an AF_UNIX socket; 0 when it has none, as abstract ones. */
-static size_t local_path(int fd, char path[UNIX_PATH])
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_un un;
-	} local;
-	socklen_t len = sizeof local;
-	if (tp_real()->getsockname(fd, &local.any, &len) ||
-	    len <= offsetof(struct sockaddr_un, sun_path))
-		return 0;
-	size_t size =
-		strnlen(local.un.sun_path, len - offsetof(struct sockaddr_un, sun_path));
-	memcpy(path, local.un.sun_path, size);
-	return size;
-}
-
-static void put_sender(struct tp_text *text, const struct tp_connection *connection)
-{
-	struct tp_addr sender = tp_addr_unmap(tp_addr_from_kernel(&connection->sender));
-	if (is_unix(connection))
-		tp_text_put(text, "a local program");
-	else
-		tp_text_put_addr(text, &sender);
-}
-
-static void put_local(struct tp_text *text, const struct tp_connection *connection)
-{
-	char path[UNIX_PATH];
-	if (is_unix(connection)) {
-		tp_text_put_quoted(text, path, local_path(connection->fd, path));
-	} else {
-		struct tp_addr local = tp_addr_unmap(tp_admit_local(connection->fd));
-		tp_text_put_addr(text, &local);
-	}
-}
-
 /* Always TP_REFUSED, for `return refuse(...)`. */
 static enum tp_admission refuse(const struct tp_connection *connection,
-				enum tp_log_level level, const char *reason,
+				enum tp_reason reason,
 				const struct tp_reception *reception)
 {
-	if (!tp_log_wants(level))
-		return TP_REFUSED;
-	struct tp_text text = {0};
-	tp_text_put(&text, "refused ");
-	put_sender(&text, connection);
-	tp_text_put(&text, " on ");
-	put_local(&text, connection);
-	tp_text_put(&text, ": ");
-	tp_text_put(&text, reason);
-	if (reception && reception->sample_len) {
-		tp_text_put(&text, "; it begins ");
-		tp_text_put_quoted(&text, reception->sample, reception->sample_len);
-	}
-	tp_log(level, &text);
+	tp_event(connection, TP_OUTCOME_REJECTED, reason, reception);
 	return TP_REFUSED;
 }
 
-static void tell_client(const struct tp_connection *connection)
+static enum tp_admission keep(const struct tp_connection *connection,
+			      enum tp_outcome outcome, enum tp_reason reason,
+			      const struct tp_reception *reception)
 {
-	if (!tp_log_wants(TP_LOG_INFO))
-		return;
-	struct tp_text text = {0};
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " by way of ");
-	put_sender(&text, connection);
-	tp_log(TP_LOG_INFO, &text);
+	if (!tp_peer_put(connection->fd, &connection->peer))
+		return refuse(connection, TP_REASON_NO_RECORD, NULL);
+	tp_event(connection, outcome, reason, reception);
+	return TP_ADMITTED;
 }
 
-/* Once for each pair, as long as not too many others come between. */
-static void tell_pseudo(const struct tp_connection *connection)
-{
-	static _Atomic uint32_t told[1024];
-	struct tp_text text = {0};
-	struct tp_addr pseudo = tp_peer_pseudo(&connection->peer.client);
-	uint32_t number;
-	memcpy(&number, pseudo.ip, sizeof number);
-	if (atomic_exchange(&told[ntohl(number) % 1024], number) == number)
-		return;
-	tp_text_put(&text, "client ");
-	tp_text_put_addr(&text, &connection->peer.client);
-	tp_text_put(&text, " is reported as ");
-	tp_text_put_addr(&text, &pseudo);
-	tp_text_put(&text, ", as the listener is IPv4 only; let it listen on [::]");
-	tp_log(TP_LOG_WARNING, &text);
-}
-
-static enum tp_admission keep_peer(const struct tp_connection *connection)
-{
-	if (tp_peer_put(connection->fd, &connection->peer))
-		return TP_ADMITTED;
-	return refuse(connection, TP_LOG_ERROR, "no place to keep the client's address",
-		      NULL);
-}
-
-/* Under the client's address, or under the sender's own where no header named one. */
-static enum tp_admission admit(struct tp_connection *connection)
+/*
+ * Under the client's address, or under the sender's own where no header named one: for
+ * the reason given. The record says all the same that there is no header to be read any
+ * more.
+ */
+static enum tp_admission admit(struct tp_connection *connection, enum tp_reason reason,
+			       const struct tp_reception *reception)
 {
 	const enum tp_ipv6 ipv6 = connection->rule->ipv6;
 	struct tp_peer *peer = &connection->peer;
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
 	if (foreign && ipv6 == TP_IPV6_REJECT)
-		return refuse(connection, TP_LOG_WARNING,
-			      "IPv6 client on an IPv4 listener", NULL);
-	/* The record says all the same that there is no header to be read any more. */
-	if (peer->client.family == AF_UNSPEC || (foreign && ipv6 == TP_IPV6_KEEP)) {
+		return refuse(connection, TP_REASON_IPV6, NULL);
+	if (foreign && ipv6 == TP_IPV6_KEEP) {
+		reason = TP_REASON_IPV6;
+		peer->client.family = AF_UNSPEC;
+	}
+	if (peer->client.family == AF_UNSPEC) {
 		*peer = (struct tp_peer){0};
-		return keep_peer(connection);
+		return keep(connection, TP_OUTCOME_LOCAL, reason, reception);
 	}
 	if (foreign && ipv6 == TP_IPV6_REPORT)
 		peer->report = TP_PEER_IPV6;
-	if (foreign && ipv6 == TP_IPV6_PSEUDO)
-		tell_pseudo(connection);
-	tell_client(connection);
-	return keep_peer(connection);
+	return keep(connection, TP_OUTCOME_PROXIED, TP_REASON_NONE, reception);
+}
+
+/* What forbids a header that is valid, or TP_REASON_NONE. */
+static enum tp_reason find_objection(const struct tp_rule *rule,
+				     const struct tp_header *header)
+{
+	if (!rule->versions[header->version])
+		return TP_REASON_VERSION;
+	if (rule->reject_local && !tp_header_names_client(header))
+		return TP_REASON_NO_CLIENT;
+	return TP_REASON_NONE;
+}
+
+static enum tp_admission admit_header(struct tp_connection *connection,
+				      const struct tp_reception *reception)
+{
+	const struct tp_header *header = &reception->header;
+	enum tp_reason objection = find_objection(connection->rule, header);
+	if (objection)
+		return refuse(connection, objection, reception);
+	return admit(connection,
+		     header->command == TP_LOCAL ? TP_REASON_LOCAL : TP_REASON_UNKNOWN,
+		     reception);
 }
 
 static enum tp_admission admit_without_header(struct tp_connection *connection,
-					      enum tp_log_level level, const char *reason,
+					      enum tp_reason reason,
 					      const struct tp_reception *reception)
 {
 	return connection->headers || connection->rule->header_optional
-		       ? admit(connection)
-		       : refuse(connection, level, reason, reception);
+		       ? admit(connection, reason, NULL)
+		       : refuse(connection, reason, reception);
 }
 
-/* What forbids a header that is valid, or NULL. */
-static const char *find_objection(const struct tp_rule *rule,
-				  const struct tp_header *header)
-{
-	if (!rule->versions[header->version])
-		return header->version == 1 ? "version 1 is not allowed"
-					    : "version 2 is not allowed";
-	if (rule->reject_local && !tp_header_names_client(header))
-		return "the header names no client";
-	return NULL;
-}
-
-/* What came of looking for a header, once there is nothing more to wait for. */
+/* What came of reading the header, once there is nothing more to wait for. */
 static enum tp_admission conclude(struct tp_connection *connection,
 				  enum tp_received received,
 				  const struct tp_reception *reception)
 {
-	const char *objection;
+	enum tp_reason silent = TP_REASON_FAILED, begun = TP_REASON_FAILED;
 	switch (received) {
 	case TP_RECEIVED_HEADER:
-		objection = find_objection(connection->rule, &reception->header);
-		return objection ? refuse(connection, TP_LOG_WARNING, objection, NULL)
-				 : admit(connection);
+		return admit_header(connection, reception);
 	case TP_RECEIVED_NONE:
-		return admit_without_header(connection, TP_LOG_WARNING, "no PROXY header",
-					    reception);
+		return admit_without_header(connection, TP_REASON_NO_HEADER, reception);
 	case TP_RECEIVED_MORE:
-		if (!reception->seen)
-			return admit_without_header(connection, TP_LOG_WARNING,
-						    "no PROXY header in time", NULL);
-		return refuse(connection, TP_LOG_WARNING, "no complete header in time",
-			      reception);
-	case TP_RECEIVED_END:
-		if (!reception->seen)
-			return admit_without_header(connection, TP_LOG_INFO,
-						    "closed before a header", NULL);
-		return refuse(connection, TP_LOG_WARNING, "closed within the header",
-			      reception);
-	case TP_RECEIVED_BAD:
-		return refuse(connection, TP_LOG_WARNING, reception->reason, reception);
-	case TP_RECEIVED_FAILED:
+		silent = TP_REASON_SILENT;
+		begun = TP_REASON_LATE;
 		break;
+	case TP_RECEIVED_END:
+		silent = TP_REASON_PROBE;
+		begun = TP_REASON_CUT;
+		break;
+	case TP_RECEIVED_BAD:
+		return refuse(connection, TP_REASON_MALFORMED, reception);
+	case TP_RECEIVED_FAILED:
+		return refuse(connection, TP_REASON_FAILED, reception);
 	}
-	return refuse(connection, TP_LOG_ERROR, "the header could not be read",
-		      reception);
+	return reception->seen ? refuse(connection, begun, reception)
+			       : admit_without_header(connection, silent, NULL);
 }
 
 /* The local address is asked for only where the answer depends on it. */
@@ -225,7 +144,7 @@ static struct tp_match find_rule(const struct tp_policy *policy, int fd,
 {
 	struct tp_match match;
 	if (!tp_policy_match(policy, sender, NULL, &match)) {
-		struct tp_addr local = tp_admit_local(fd);
+		struct tp_addr local = tp_local_addr(fd);
 		tp_policy_match(policy, sender, &local, &match);
 	}
 	return match;
@@ -286,8 +205,8 @@ static enum tp_received await(const struct tp_policy *policy,
 static enum tp_admission wait_for_more(struct tp_connection *connection,
 				       const struct tp_reception *reception)
 {
-	if (connection->headers && keep_peer(connection) == TP_REFUSED)
-		return TP_REFUSED;
+	if (connection->headers && !tp_peer_put(connection->fd, &connection->peer))
+		return refuse(connection, TP_REASON_NO_RECORD, NULL);
 	connection->seen = reception->seen;
 	connection->need = reception->need;
 	return TP_WAITING;
@@ -303,7 +222,8 @@ static enum tp_admission read_header(const struct tp_policy *policy,
 		return TP_ADMITTED;
 	if (received != TP_RECEIVED_MORE)
 		return conclude(connection, received, &reception);
-	connection->deadline_ms = tp_clock_ms() + connection->rule->timeout_ms;
+	connection->arrived_ms = tp_clock_ms();
+	connection->deadline_ms = connection->arrived_ms + connection->rule->timeout_ms;
 	if (policy->max_pending && !connection->on_the_spot)
 		return wait_for_more(connection, &reception);
 	received = await(policy, connection, &reception);
@@ -341,17 +261,18 @@ static bool is_stream(int fd)
  * AF_UNIX listeners are left alone unless they are trusted by name. Connections are not
  * parked: SO_RCVLOWAT does not hold there, and a local sender has its header ready.
  */
-static enum tp_admission admit_unix(const struct tp_policy *policy,
+static enum tp_admission admit_unix(const struct tp_policy *policy, int listener,
 				    struct tp_connection *connection)
 {
-	char path[UNIX_PATH];
-	size_t len = policy->has_unix ? local_path(connection->fd, path) : 0;
+	char path[TP_LOCAL_PATH];
+	size_t len = policy->has_unix ? tp_local_path(connection->fd, path) : 0;
 	connection->rule =
 		policy->has_unix ? tp_policy_match_unix(policy, path, len) : NULL;
 	if (!connection->rule || !is_stream(connection->fd))
 		return TP_ADMITTED;
+	tp_event_arrived(connection, listener);
 	if (policy->state == TP_POLICY_BROKEN)
-		return refuse(connection, TP_LOG_WARNING, "the settings are wrong", NULL);
+		return refuse(connection, TP_REASON_SETTINGS, NULL);
 	connection->on_the_spot = true;
 	return read_header(policy, connection);
 }
@@ -365,33 +286,41 @@ bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *conne
 	       (!connection->headers || tp_peer_get(connection->fd, &connection->peer));
 }
 
-enum tp_admission tp_admit(const struct tp_policy *policy,
+static bool is_in_scope(const struct tp_policy *policy, int fd)
+{
+	struct tp_addr local = tp_local_addr(fd);
+	return tp_policy_listens_on(policy, &local);
+}
+
+enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 			   struct tp_connection *connection)
 {
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
 	if (is_unix(connection))
-		return admit_unix(policy, connection);
+		return admit_unix(policy, listener, connection);
 	if (sender.family == AF_UNSPEC)
 		return TP_ADMITTED;
-	if (policy->state == TP_POLICY_BROKEN)
-		return tp_admit_is_tcp(connection->fd)
-			       ? refuse(connection, TP_LOG_WARNING,
-					"the settings are wrong", NULL)
-			       : TP_ADMITTED;
+	if (policy->state == TP_POLICY_BROKEN) {
+		if (!tp_admit_is_tcp(connection->fd))
+			return TP_ADMITTED;
+		tp_event_arrived(connection, listener);
+		return refuse(connection, TP_REASON_SETTINGS, NULL);
+	}
 	struct tp_match match = find_rule(policy, connection->fd, &sender);
 	connection->rule = match.rule;
-	if (!match.rule)
+	if (!match.rule) {
+		if (tp_events_wanted() && is_in_scope(policy, connection->fd)) {
+			tp_event_arrived(connection, listener);
+			tp_event(connection, TP_OUTCOME_UNTRUSTED, TP_REASON_NONE, NULL);
+		}
 		return TP_ADMITTED;
+	}
+	tp_event_arrived(connection, listener);
 	if (match.trusted)
 		return read_header(policy, connection);
-	return tp_admit_is_tcp(connection->fd) ? refuse(connection, TP_LOG_WARNING,
-							"not from a trusted source", NULL)
-					       : TP_ADMITTED;
-}
-
-void tp_admit_refuse(const struct tp_connection *connection, const char *reason)
-{
-	refuse(connection, TP_LOG_WARNING, reason, NULL);
+	return tp_admit_is_tcp(connection->fd)
+		       ? refuse(connection, TP_REASON_UNTRUSTED, NULL)
+		       : TP_ADMITTED;
 }
 
 /*

@@ -10,7 +10,7 @@
 
 enum tp_admission {
 	TP_ADMITTED, /* connection->peer is what to report, and is kept on the socket */
-	TP_REFUSED,  /* logged; the caller resets it */
+	TP_REFUSED,  /* logged, counted; the caller resets it */
 	TP_WAITING,  /* its header is not complete: deadline_ms, seen and need are set */
 };
 
@@ -21,11 +21,12 @@ struct tp_news {
 };
 
 /*
- * A connection the kernel has just handed out; fd, sender and sender_len are set. Does
- * not wait, unless the policy has no room for waiting (max_pending 0) or it is to be done
- * on_the_spot. Safe in threads and signal handlers; errno is not kept.
+ * A connection the kernel has just handed out for the listener (-1: some other way); fd,
+ * sender and sender_len are set. Does not wait, unless the policy has no room for waiting
+ * (max_pending 0) or it is to be done on_the_spot. Safe in threads and signal handlers;
+ * errno is not kept.
  */
-enum tp_admission tp_admit(const struct tp_policy *policy,
+enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 			   struct tp_connection *connection);
 
 /* The same for one that was WAITING; never WAITING again when it has ended or expired. */
@@ -41,10 +42,6 @@ bool tp_admit_is_late(const struct tp_connection *connection);
  */
 bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *connection);
 
-/* Refuses a connection for a reason of the caller's (static text): writes the log line.
- */
-void tp_admit_refuse(const struct tp_connection *connection, const char *reason);
-
 /* Ends a refused connection with a reset, whoever else holds its descriptor, and closes
  * it. */
 void tp_admit_reset(int fd);
@@ -55,8 +52,5 @@ void tp_admit_end(int fd);
 
 /* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. */
 bool tp_admit_is_tcp(int fd);
-
-/* The local address of a socket; AF_UNSPEC when it has none. */
-struct tp_addr tp_admit_local(int fd);
 
 #endif

@@ -193,6 +193,20 @@ bool tp_config_names_program(const char *const *variables, const char *const *na
 	return !any;
 }
 
+struct tp_path tp_config_stats(const char *const *variables)
+{
+	struct scan scan = scan_variable(variables, "TRUEPEER_STATS");
+	struct tp_word word, more;
+	bool right =
+		next_word(&scan, &word) && *word.text == '/' && !next_word(&scan, &more);
+	return right ? (struct tp_path){word.text, word.len} : (struct tp_path){0};
+}
+
+const char *tp_config_variable(size_t i)
+{
+	return i < tp_setting_count ? tp_setting_table[i].variable : NULL;
+}
+
 /* ---- rules ---- */
 
 static void begin_rule(struct reading *reading)
@@ -254,7 +268,7 @@ static const char *find_misplaced(const struct reading *reading, const struct li
 	if ((line->seen | reading->process_seen) & bit_of(setting))
 		return "it is there twice";
 	if (line->seen && (setting->process || line->process))
-		return "log, max-pending and programs have lines of their own";
+		return "log, max-pending, stats and programs have lines of their own";
 	return NULL;
 }
 

@@ -54,8 +54,13 @@ bool tp_config_names_program(const char *const *variables, const char *const *na
  * as well when there is a mistake in it, for tp_config_read to find.
  */
 bool tp_config_names_program(const char *const *variables, const char *const *names);
+/* The file of TRUEPEER_STATS alone; none where it is not set right. */
+struct tp_path tp_config_stats(const char *const *variables);
 
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);
+
+/* The name of the i-th variable, NULL behind the last. */
+const char *tp_config_variable(size_t i);
 
 #endif

@@ -19,7 +19,9 @@ struct tp_connection {
 	struct tp_peer peer; /* what the last header said; AF_UNSPEC: the sender itself */
 	uint32_t headers;    /* that named a client, so far */
 	bool on_the_spot;    /* its header is waited for, whatever the rules say */
-	/* While the header is incomplete: */
+	unsigned place;	     /* where it is counted (stats.h) */
+	/* Once the header was found incomplete: */
+	int64_t arrived_ms;  /* tp_clock_ms */
 	int64_t deadline_ms; /* tp_clock_ms; when it has to be complete */
 	size_t seen, need;   /* bytes that are there; with which to look again */
 };

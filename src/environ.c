@@ -23,7 +23,8 @@ static bool is_ours(const char *variable)
 	return !strncmp(variable, TP_ENVIRON_PREFIX, strlen(TP_ENVIRON_PREFIX));
 }
 
-/* One mapping: the pointers, then the strings. NULL when there is no memory. */
+/* One mapping: the pointers, then the strings. NULL when there is no memory. "truepeer
+ * doctor" looks for it in other processes, by this layout (cli/process.c). */
 static const char *const *copy_ours(size_t count, size_t bytes)
 {
 	size_t table = (count + 1) * sizeof(char *);

@@ -38,7 +38,7 @@ static void read_one(const struct tp_policy *policy, int fd)
 	if (tp_real()->getpeername(fd, &connection.sender.any, &connection.sender_len) ||
 	    !(connection.sender.any.sa_family == AF_UNIX || tp_admit_is_tcp(fd)))
 		return;
-	if (!tp_peer_is_known(fd) && tp_admit(policy, &connection) == TP_REFUSED)
+	if (!tp_peer_is_known(fd) && tp_admit(policy, -1, &connection) == TP_REFUSED)
 		tp_admit_end(fd);
 }
 

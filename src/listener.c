@@ -12,7 +12,9 @@
 
 #include "admit.h"
 #include "clock.h"
+#include "events.h"
 #include "inert.h"
+#include "local.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -131,7 +133,7 @@ static enum tp_parked park(const struct tp_policy *policy, int listener,
 	if (parked == TP_PARKED && search)
 		tp_watch_add(listener, TP_SEARCHED);
 	if (parked == TP_PARKED_NOT) {
-		tp_admit_refuse(connection, "no place to wait for its header");
+		tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
 		tp_admit_reset(connection->fd);
 	}
 	return parked;
@@ -269,7 +271,7 @@ void tp_listener_fork(void)
 static int accept_taken(const struct tp_policy *policy, const struct tp_accept *call,
 			struct tp_connection *connection)
 {
-	enum tp_admission admission = tp_admit(policy, connection);
+	enum tp_admission admission = tp_admit(policy, call->fd, connection);
 	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
 	if (connection->rule && policy->max_pending) {
 		tp_watch_expect_inherited(false);
@@ -383,7 +385,7 @@ static bool keep(int listener, const struct tp_connection *connection)
 {
 	if (tp_ready_keep(listener, connection))
 		return true;
-	tp_admit_refuse(connection, "no place to keep it");
+	tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
 	tp_admit_reset(connection->fd);
 	return false;
 }
@@ -406,7 +408,7 @@ static bool take_ahead(const struct tp_policy *policy, int listener)
 		if (fd < 0)
 			return errno != EAGAIN; /* the program shall see it */
 		connection.fd = fd;
-		switch (tp_admit(policy, &connection)) {
+		switch (tp_admit(policy, listener, &connection)) {
 		case TP_ADMITTED:
 			return keep(listener, &connection);
 		case TP_WAITING:
@@ -482,7 +484,7 @@ int tp_listener_listen(int fd, int backlog)
 		errno = EINVAL;
 		return -1;
 	}
-	struct tp_addr bound = tp_admit_local(fd);
+	struct tp_addr bound = tp_local_addr(fd);
 	if (tp_policy_listens_on(policy, &bound)) {
 		backlog = defer(tp_policy_defers(policy, &bound), fd, backlog);
 		tp_watch_forget(fd);

@@ -58,11 +58,16 @@ static bool is_still(int fd, const struct identity *before)
 	       now.inode == before->inode && now.type == before->type;
 }
 
-static int open_syslog(void)
+static bool connect_syslog(int fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+	return !connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+static int open_syslog(void)
+{
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address)) {
+	if (fd >= 0 && !connect_syslog(fd)) {
 		tp_real()->close(fd);
 		fd = -1;
 	}
@@ -196,9 +201,15 @@ static void write_line(enum tp_log_target target, enum tp_log_level level,
 		{"\n", target == TP_LOG_SYSLOG ? 0 : 1},
 	};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
-	if (sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == ENOTSOCK &&
-	    writev(fd, parts, 3) < 0)
-		return; /* a log that cannot be written to has nobody to tell */
+	const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+	ssize_t n = sendmsg(fd, &message, flags);
+	if (n < 0 && errno == ENOTSOCK)
+		n = writev(fd, parts, 3);
+	/* The system log was started anew. */
+	else if (n < 0 && errno != EAGAIN && target == TP_LOG_SYSLOG &&
+		 connect_syslog(fd))
+		n = sendmsg(fd, &message, flags);
+	(void)n; /* a log that cannot be written to has nobody to tell */
 }
 
 /* One more token for each second that has gone by since the last one. */

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "program.h"
 #include "ruleset.h"
+#include "stats.h"
 
 #define TOLD 20 /* mistakes, each a line */
 
@@ -67,6 +68,20 @@ static void warn_of_unknown(const char *const *variables)
 			     strcspn(*variables, "="), "; it is ignored");
 }
 
+static void open_stats(const struct tp_path *path)
+{
+	const char *reason = tp_stats_open(path->text, path->len, true);
+	struct tp_text text = {0};
+	if (!reason)
+		return;
+	tp_text_put(&text, "TRUEPEER_STATS: ");
+	tp_text_put_quoted(&text, path->text, path->len);
+	tp_text_put(&text, ": ");
+	tp_text_put(&text, reason);
+	tp_text_put(&text, "; nothing is counted");
+	tp_log(TP_LOG_WARNING, &text);
+}
+
 static void tell(const struct tp_ruleset *ruleset, const char *const *variables,
 		 const struct collection *collection)
 {
@@ -75,6 +90,8 @@ static void tell(const struct tp_ruleset *ruleset, const char *const *variables,
 	if (ruleset->policy.state == TP_POLICY_OFF && tp_environ_asks())
 		warn(ruleset->file ? ruleset->file->path : "TRUEPEER_TRUST", NULL, 0,
 		     " names no trusted source: nothing is touched");
+	if (ruleset->policy.state != TP_POLICY_OFF && ruleset->policy.stats.len)
+		open_stats(&ruleset->policy.stats);
 	warn_of_unknown(variables);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The interposed functions, and nothing else. */
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include "room.h"
 #include "rules_file.h"
 #include "share.h"
+#include "stats.h"
 #include "waits.h"
 #include "watch.h"
 
@@ -40,10 +42,20 @@ static bool has_rules_file(void)
  *
  *   load            the variables are copied, the functions behind ours looked up, it is
  *                   decided whether the library is inert, the rooms are made ready for
- *                   forks
+ *                   forks, counters that are there mapped: a program may drop its
+ *                   privileges or chroot before the first use
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
+static void open_stats(void)
+{
+	struct tp_path path = tp_config_stats(tp_environ());
+	int saved = errno;
+	if (path.len)
+		tp_stats_open(path.text, path.len, false);
+	errno = saved;
+}
+
 static void forked(void)
 {
 	tp_ready_forked();
@@ -68,6 +80,7 @@ __attribute__((constructor)) static void load(void)
 	if (*tp_environ() || rules_file) {
 		tp_share_adopt();
 		tp_watch_expect_inherited(true);
+		open_stats();
 	}
 	tp_listener_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();

@@ -6,9 +6,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-/* Holds nearly every header there is, and fits the stack of any thread. */
-#define USUAL_HEADER 2048
-
 static ssize_t peek(int fd, void *buf, size_t size)
 {
 	ssize_t n;
@@ -35,13 +32,6 @@ static bool consume(int fd, uint8_t *buf, size_t length)
 	return true;
 }
 
-static void keep_sample(struct tp_reception *reception, const uint8_t *buf)
-{
-	size_t len = reception->seen < TP_SAMPLE ? reception->seen : TP_SAMPLE;
-	memcpy(reception->sample, buf, len);
-	reception->sample_len = len;
-}
-
 static enum tp_received look(int fd, const struct tp_header_limits *limits, uint8_t *buf,
 			     size_t size, struct tp_reception *reception)
 {
@@ -58,7 +48,6 @@ static enum tp_received look(int fd, const struct tp_header_limits *limits, uint
 		return TP_RECEIVED_END;
 	}
 	reception->seen = (size_t)n;
-	keep_sample(reception, buf);
 	switch (tp_header_parse_within(buf, reception->seen, limits, header)) {
 	case TP_MORE:
 		reception->need = header->length;
@@ -71,8 +60,20 @@ static enum tp_received look(int fd, const struct tp_header_limits *limits, uint
 	case TP_DONE:
 		break;
 	}
-	header->tlvs = header->unix_paths = NULL;
 	return consume(fd, buf, header->length) ? TP_RECEIVED_HEADER : TP_RECEIVED_FAILED;
+}
+
+/* From a buffer that is about to go into the bytes that stay, which hold the start of it.
+ */
+static void move_pointers(struct tp_reception *reception, const uint8_t *buf)
+{
+	struct tp_header *header = &reception->header;
+	if (header->unix_paths)
+		header->unix_paths = reception->bytes + (header->unix_paths - buf);
+	if (!header->tlvs)
+		return;
+	header->tlvs = reception->bytes + (header->tlvs - buf);
+	header->tlvs_length = (size_t)(reception->bytes + TP_USUAL_HEADER - header->tlvs);
 }
 
 /* A header that is longer than the usual: through a buffer of its own, for this once. */
@@ -85,6 +86,7 @@ static enum tp_received look_at_long(int fd, const struct tp_header_limits *limi
 	if (buf == MAP_FAILED)
 		return TP_RECEIVED_FAILED;
 	enum tp_received received = look(fd, limits, buf, size, reception);
+	move_pointers(reception, buf);
 	munmap(buf, size);
 	return received;
 }
@@ -92,10 +94,10 @@ static enum tp_received look_at_long(int fd, const struct tp_header_limits *limi
 enum tp_received tp_receive(int fd, const struct tp_header_limits *limits,
 			    struct tp_reception *reception)
 {
-	uint8_t buf[USUAL_HEADER];
-	memset(reception, 0, sizeof *reception);
-	enum tp_received received = look(fd, limits, buf, sizeof buf, reception);
-	if (received == TP_RECEIVED_MORE && reception->seen == sizeof buf)
+	memset(reception, 0, offsetof(struct tp_reception, bytes));
+	enum tp_received received =
+		look(fd, limits, reception->bytes, TP_USUAL_HEADER, reception);
+	if (received == TP_RECEIVED_MORE && reception->seen == TP_USUAL_HEADER)
 		received = look_at_long(fd, limits, reception);
 	return received;
 }

@@ -19,21 +19,22 @@ enum tp_received {
 	TP_RECEIVED_FAILED, /* the kernel refused something; errno says what */
 };
 
-#define TP_SAMPLE 32
+/* Holds nearly every header there is, and fits the stack of any thread. */
+#define TP_USUAL_HEADER 2048
 
 struct tp_reception {
-	struct tp_header header; /* HEADER: as parsed, but without tlvs and unix_paths */
+	struct tp_header header; /* HEADER: as parsed; its pointers lead into `bytes` */
 	size_t seen;		 /* bytes that were there */
 	size_t need;		 /* MORE: bytes with which it is worth looking again */
 	const char *reason;	 /* BAD: static text */
-	uint8_t sample[TP_SAMPLE]; /* the first of them, for the log */
-	size_t sample_len;
+	uint8_t bytes[TP_USUAL_HEADER]; /* the first of those that were seen */
 };
 
 /*
- * Looks once, without waiting, at the connected stream socket fd. Not one byte behind the
- * header is taken. Two system calls for a header that has arrived; one mmap more for one
- * above 2 KiB. Safe in threads and signal handlers.
+ * Looks once, without waiting, at the connected stream socket fd.  Not one byte behind
+ * the header is taken. Two system calls for a header that has arrived; one mmap more for
+ * one above 2 KiB, whose TLVs and paths are then cut short. Safe in threads and signal
+ * handlers.
  */
 enum tp_received tp_receive(int fd, const struct tp_header_limits *limits,
 			    struct tp_reception *reception);

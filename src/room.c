@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "events.h"
 #include "real.h"
 #include "sets.h"
 #include "share.h"
@@ -305,20 +306,26 @@ static void leave(struct place *place)
 {
 	struct room *room = room_of(place);
 	bool parked = atomic_exchange(&place->alarm_ms, TP_NEVER) != TP_NEVER;
+	if (parked)
+		tp_event_unparked(&place->connection);
 	release(place, FREE);
 	atomic_fetch_sub(&tp_room_count, 1);
 	if (parked)
 		unpin(room);
 }
 
-static void refuse(struct place *place, const char *reason)
+static void refuse(struct place *place)
 {
-	if (reason)
-		tp_admit_refuse(&place->connection, reason);
 	watch(atomic_load(&room_of(place)->epfd), place->connection.fd, 0, 0,
 	      EPOLL_CTL_DEL);
 	tp_admit_reset(place->connection.fd);
 	leave(place);
+}
+
+static void refuse_because(struct place *place, enum tp_reason reason)
+{
+	tp_event(&place->connection, TP_OUTCOME_REJECTED, reason, NULL);
+	refuse(place);
 }
 
 static bool is_our_connection(const struct place *place)
@@ -341,7 +348,7 @@ static void refuse_oldest(void)
 	if (!oldest || !claim(oldest, PARKED))
 		return;
 	if (is_our_connection(oldest))
-		refuse(oldest, "too many connections wait for their header");
+		refuse_because(oldest, TP_REASON_EVICTED);
 	else
 		leave(oldest);
 }
@@ -431,6 +438,7 @@ static bool move_in(struct place *place, struct room *room)
 	atomic_store(&place->alarm_ms, connection->deadline_ms);
 	if (connection->deadline_ms < atomic_load(&room->alarm_ms))
 		set_alarm(room, connection->deadline_ms);
+	tp_event_parked(connection);
 	return true;
 }
 
@@ -477,8 +485,11 @@ static void abandon(struct room *room)
 	for (size_t i = 0; i < atomic_load(&place_count); i++) {
 		if (!is_in(&all[i], room) || !claim(&all[i], PARKED))
 			continue;
-		if (is_our_connection(&all[i]))
+		if (is_our_connection(&all[i])) {
+			tp_event(&all[i].connection, TP_OUTCOME_REJECTED,
+				 TP_REASON_DROPPED, NULL);
 			tp_admit_reset(all[i].connection.fd);
+		}
 		leave(&all[i]);
 	}
 }
@@ -522,7 +533,7 @@ static bool decide(const struct tp_policy *policy, struct place *place,
 		wait_on(place, seen);
 		return false;
 	case TP_REFUSED:
-		refuse(place, NULL);
+		refuse(place);
 		return false;
 	case TP_ADMITTED:
 		break;
@@ -662,19 +673,20 @@ void tp_room_close(int listener)
 		if (atomic_load(&all[i].key) != key || !claim(&all[i], PARKED))
 			continue;
 		if (is_our_connection(&all[i]))
-			refuse(&all[i], NULL);
+			refuse_because(&all[i], TP_REASON_DROPPED);
 		else
 			leave(&all[i]);
 	}
 }
 
 /* Out of the channel: nothing is known of it but what the kernel says. */
-static struct tp_connection as_connection(const struct tp_passed *passed)
+static struct tp_connection as_connection(int listener, const struct tp_passed *passed)
 {
 	struct tp_connection connection = {
 		.fd = set_aside(passed->fd),
 		.sender_len = sizeof connection.sender,
 		.headers = passed->headers,
+		.arrived_ms = passed->arrived_ms,
 		.deadline_ms = passed->deadline_ms,
 		.seen = passed->seen,
 		.need = passed->need,
@@ -682,32 +694,40 @@ static struct tp_connection as_connection(const struct tp_passed *passed)
 	if (tp_real()->getpeername(connection.fd, &connection.sender.any,
 				   &connection.sender_len))
 		connection.sender_len = 0;
+	tp_event_arrived(&connection, listener);
+	tp_event_unparked(&connection);
 	return connection;
 }
 
-static void take_in(const struct tp_policy *policy, uint64_t key, struct room *room,
+static bool take_in(const struct tp_policy *policy, uint64_t key, struct room *room,
+		    const struct tp_connection *connection,
 		    const struct tp_passed *passed)
 {
-	struct tp_connection connection = as_connection(passed);
-	struct place *place = connection.sender_len && room
-				      ? take_place(policy, key, &connection)
-				      : NULL;
-	if (!place) {
-		tp_admit_reset(connection.fd);
-		return;
-	}
+	struct place *place = take_place(policy, key, connection);
+	if (!place)
+		return false;
 	place->usual_low_water = passed->usual_low_water;
 	place->low_water = passed->low_water;
 	bool pinned = pin(room);
 	if (pinned && tp_admit_resume(policy, &place->connection) &&
 	    move_in(place, room)) {
 		release(place, PARKED);
-		return;
+		return true;
 	}
 	leave(place);
 	if (pinned)
 		unpin(room);
-	tp_admit_reset(connection.fd);
+	return false;
+}
+
+/* Its sender has reset it meanwhile, or there is no place for it. */
+static void refuse_passed(const struct tp_connection *connection)
+{
+	enum tp_reason reason = connection->sender_len ? TP_REASON_NO_PLACE
+				: connection->seen     ? TP_REASON_CUT
+						       : TP_REASON_PROBE;
+	tp_event(connection, TP_OUTCOME_REJECTED, reason, NULL);
+	tp_admit_reset(connection->fd);
 }
 
 bool tp_room_gather(const struct tp_policy *policy, int listener)
@@ -719,8 +739,13 @@ bool tp_room_gather(const struct tp_policy *policy, int listener)
 	while ((count = tp_share_get(key, passed))) {
 		if (!room)
 			room = get_room(key, passed[0].deadline_ms);
-		for (size_t i = 0; i < count; i++)
-			take_in(policy, key, room, &passed[i]);
+		for (size_t i = 0; i < count; i++) {
+			struct tp_connection connection =
+				as_connection(listener, &passed[i]);
+			if (!room || !connection.sender_len ||
+			    !take_in(policy, key, room, &connection, &passed[i]))
+				refuse_passed(&connection);
+		}
 		all += count;
 	}
 	if (room) {
@@ -751,6 +776,7 @@ static size_t collect(const struct tp_policy *policy, uint64_t key,
 		collected[n] = &all[i];
 		passed[n++] = (struct tp_passed){
 			.fd = all[i].connection.fd,
+			.arrived_ms = all[i].connection.arrived_ms,
 			.deadline_ms = all[i].connection.deadline_ms,
 			.seen = (uint32_t)all[i].connection.seen,
 			.need = (uint32_t)all[i].connection.need,
@@ -767,6 +793,7 @@ static void let_go(struct place *place)
 	watch(atomic_load(&room_of(place)->epfd), place->connection.fd, 0, 0,
 	      EPOLL_CTL_DEL);
 	tp_real()->close(place->connection.fd);
+	tp_event_parked(&place->connection); /* it goes on waiting, in the channel */
 	leave(place);
 }
 

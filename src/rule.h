@@ -45,13 +45,16 @@ enum tp_defer { /* TCP_DEFER_ACCEPT on the listeners */
 enum tp_log_level { TP_LOG_ERROR, TP_LOG_WARNING, TP_LOG_INFO };
 enum tp_log_target { TP_LOG_STDERR, TP_LOG_SYSLOG, TP_LOG_FILE, TP_LOG_NONE };
 
+/* A file's name: absolute, not ended by NUL; len 0: none. */
+struct tp_path {
+	const char *text;
+	size_t len;
+};
+
 struct tp_log_settings {
 	enum tp_log_target target;
 	enum tp_log_level level;
-	struct {
-		const char *text; /* TP_LOG_FILE: absolute, not ended by NUL */
-		size_t len;
-	} path;
+	struct tp_path path; /* TP_LOG_FILE */
 };
 
 struct tp_rule {
@@ -105,6 +108,7 @@ struct tp_policy {
 	bool limited, named;  /* programs are listed; this one is */
 	struct tp_inherited_settings inherited;
 	struct tp_log_settings log;
+	struct tp_path stats;
 };
 
 /* What the rules say of a connection. */

@@ -292,6 +292,14 @@ static const char *take_programs(struct tp_draft *draft, struct tp_word word)
 	return NULL;
 }
 
+static const char *take_stats(struct tp_draft *draft, struct tp_word word)
+{
+	if (!word.len || *word.text != '/' || memchr(word.text, '\0', word.len))
+		return "the name is not absolute";
+	draft->policy->stats = (struct tp_path){word.text, word.len};
+	return NULL;
+}
+
 static const char *take_log(struct tp_draft *draft, struct tp_word word)
 {
 	static const char *const targets[] = {"stderr", "syslog", "file:", "none", NULL};
@@ -328,6 +336,8 @@ const struct tp_setting tp_setting_table[] = {
 	 "stderr, syslog, file:/PATH or none, and error, warning or info", take_log},
 	{"max-pending", "TRUEPEER_MAX_PENDING", true, false, "a number from 0 to 65536",
 	 take_max_pending},
+	{"stats", "TRUEPEER_STATS", true, false, "a file's name, such as /run/smtp.stats",
+	 take_stats},
 	{NULL, "TRUEPEER_INHERITED", true, true,
 	 "descriptors from 0 to 63, or listen-fds", take_inherited},
 	{"programs", "TRUEPEER_PROGRAMS", true, true,
@@ -364,8 +374,8 @@ const size_t tp_setting_count = sizeof tp_setting_table / sizeof *tp_setting_tab
 
 const char tp_setting_keys[] =
 	"listen, from, header, untrusted, versions, timeout, max-header, defer, local, "
-	"chain, lenient, ipv6 or sockname; or log, max-pending or programs on a line of "
-	"its own";
+	"chain, lenient, ipv6 or sockname; or log, max-pending, stats or programs on a "
+	"line of its own";
 
 const struct tp_setting *tp_setting_find(struct tp_word key)
 {

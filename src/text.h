@@ -11,7 +11,7 @@
 /* What does not fit is cut off; the text always ends in a NUL. Start with {0}. */
 struct tp_text {
 	size_t len;
-	char text[512];
+	char text[1024];
 };
 
 /* All are pure and safe in threads (on texts of their own) and signal handlers. */

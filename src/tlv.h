@@ -16,11 +16,16 @@ enum tp_tlv_type {
 	TP_TLV_NOOP = 0x04,
 	TP_TLV_UNIQUE_ID = 0x05,
 	TP_TLV_SSL = 0x20,
+	TP_TLV_SSL_VERSION = 0x21, /* this and the next two: within TP_TLV_SSL */
+	TP_TLV_SSL_CN = 0x22,
+	TP_TLV_SSL_CIPHER = 0x23,
 	TP_TLV_NETNS = 0x30,
+	TP_TLV_AWS = 0xea, /* its value begins with a type of its own */
 };
 
 #define TP_TLV_CRC32C_SIZE 4
 #define TP_TLV_UNIQUE_ID_MAX 128
+#define TP_TLV_AWS_VPCE 1
 
 struct tp_tlv {
 	uint8_t type;

@@ -21,7 +21,7 @@ void tp_escape_quoted(FILE *out, const void *bytes, size_t len)
 void tp_escape_shell(FILE *out, const char *word)
 {
 	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				   "0123456789_-+=./:,@%";
+				   "0123456789_-+./:,@%";
 	if (*word && !word[strspn(word, safe)]) {
 		fputs(word, out);
 		return;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* truepeer(1): picks the subcommand. */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "cli.h"
@@ -13,7 +12,14 @@ static const struct {
 	int (*run)(int, char **);
 	const char *summary;
 } subcommands[] = {
-	{"check", "truepeer check", tp_cli_check, "show the rules, or what is wrong with them"},
+	{"run", "truepeer run", tp_cli_run, "start a server with the library"},
+	{"check", "truepeer check", tp_cli_check,
+	 "show the rules, or what is wrong with them"},
+	{"doctor", "truepeer doctor", tp_cli_doctor,
+	 "why is the client's address still the balancer's?"},
+	{"decode", "truepeer decode", tp_cli_decode, "show a captured PROXY header"},
+	{"stats", "truepeer stats", tp_cli_stats, "show the counters of a server"},
+	{"send", "truepeer send", tp_cli_send, "connect as a client behind a balancer"},
 };
 
 #define SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
@@ -56,7 +62,6 @@ static void list(FILE *out)
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
-	signal(SIGPIPE, SIG_IGN); /* writes say EPIPE instead */
 	if (!word) {
 		list(stderr);
 		return TP_CLI_USAGE;

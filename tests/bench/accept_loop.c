@@ -6,7 +6,6 @@
  *   accept_loop client PORT N KIND  N connections one after the other, each with the
  * header of KIND (none, v1, v2) and one byte, in one piece; prints connections per second
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
 #include <netinet/in.h>

@@ -23,6 +23,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = os.environ.get("LIBTRUEPEER") or str(HERE.parents[1] / "src/.libs/libtruepeer.so")
+COMMAND = os.environ.get("TRUEPEER") or str(HERE.parents[1] / "src/truepeer")
 PATIENCE = 20  # seconds: no wait in these tests is longer, and none normally comes near
 
 _spec = importlib.util.spec_from_file_location("check", HERE.parent / "vectors/check.py")
@@ -200,11 +201,14 @@ def is_refused(port, *pieces, host="127.0.0.1"):
         return True
 
 
+def bound(host, port):
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
 def listener(host="127.0.0.1"):
     """A listening socket for a program to inherit: its port cannot be lost to others."""
-    six = ":" in host
     try:
-        made = socket.create_server((host, 0), family=socket.AF_INET6 if six else socket.AF_INET)
+        made = bound(host, 0)
     except OSError as error:
         pytest.skip(f"no listener on {host}: {error}")
     made.set_inheritable(True)
@@ -216,8 +220,8 @@ def free_port(host="127.0.0.1"):
 
     Below those that the kernel itself gives out, so that nobody gets it in between.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener(host).close()  # skips the test where there is no such address
     while True:
         port = random.randrange(10000, 30000)
-        with contextlib.suppress(OSError), socket.create_server((host, port), family=family):
+        with contextlib.suppress(OSError), bound(host, port):
             return port

@@ -43,6 +43,7 @@ MISTAKES = {
     "SOCKNAME": ["balancer", "header kernel"],
     "INHERITED": ["64", "stdin", "0,x"],
     "PROGRAMS": ["/usr/sbin/sshd", "server sbin/sshd"],
+    "STATS": ["truepeer.stats", "./x", "/run/x zero"],
     "LOG": ["loud", "file:", "stderr,debug"],
 }
 mistakes = pytest.mark.parametrize("variable, value", [(k, v) for k, vs in MISTAKES.items() for v in vs])

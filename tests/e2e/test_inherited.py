@@ -14,6 +14,7 @@ import pytest
 from harness import (HERE, PATIENCE, ask, connect, environment, eventually, exchange, find, free_port,
                      is_refused, listener, name, parse, v1, v1_six, v2)
 from test_servers import connected_from, listens
+from test_stats import counted
 
 CLIENT = "inet 203.0.113.7 56324"
 
@@ -64,6 +65,15 @@ def test_client_is_reported(superserver, header, fds):
     port = superserver(fds=fds)
     for _ in range(2):
         assert ask(port, header, b"payload") == ("-", CLIENT, "", b"payload")
+
+
+def test_connections_are_counted_by_their_own_address(superserver, tmp_path):
+    file = tmp_path / "stats"
+    port = superserver(STATS=file)
+    for header in v1(), v2():
+        assert ask(port, header).peer == CLIENT
+    assert is_refused(port, b"hello")
+    assert eventually(lambda: counted(file, port), "all are counted") == {"proxied": 2, "rejected no_header": 1}
 
 
 def test_ipv6_client_is_reported(superserver):

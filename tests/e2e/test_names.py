@@ -13,6 +13,7 @@ import pytest
 
 from harness import (HERE, PATIENCE, connect, environment, exchange, find, listener, name, parse, read_all,
                      v1, v1_six, v2)
+from test_stats import counted, stats
 
 CLIENT, DESTINATION = "inet 203.0.113.7 56324", "inet 198.51.100.1 443"
 CLIENT6, DESTINATION6 = "inet6 2001:db8::7 56324", "inet6 2001:db8::1 443"
@@ -170,6 +171,17 @@ def test_refusal_names_the_unix_listener(unix):
     assert server.refuses(b"\x1bhello")
     [line] = server.server.stderr.splitlines()
     assert f'refused a local program on "{server.path}": no PROXY header; it begins "\\x1bhello"' in line
+
+
+def test_client_of_a_unix_listener_is_told_and_counted_among_the_others(unix, tmp_path):
+    server = unix(LOG="stderr,info", STATS=tmp_path / "stats")
+    server.ask(v1())
+    assert server.refuses(b"hello")
+    assert (f'client 203.0.113.7:56324 by way of a local program on "{server.path}" to 198.51.100.1:443'
+            in server.server.stderr)
+    [listener] = stats(tmp_path / "stats")["listeners"]
+    assert listener["listener"] == "other"
+    assert counted(tmp_path / "stats") == {"proxied": 1, "rejected no_header": 1}
 
 
 @pytest.mark.parametrize("variables", [{"TRUST": "all"}, {"TRUST": "loopback", "UNTRUSTED": "reject"},

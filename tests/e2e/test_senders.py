@@ -2,6 +2,7 @@
 """Real senders of the PROXY protocol in front of the test server."""
 
 import glob
+import re
 import ssl
 import subprocess
 import sys
@@ -132,6 +133,26 @@ def test_haproxy_really_sends_the_tlvs(serve, haproxy, certificate):
     header = header_seen(server, front, "127.0.0.1", tls=True)
     authority, crc32c, unique_id, tls = 0x02, 0x03, 0x05, 0x20
     assert {kind for kind, _ in header["tlvs"]} >= {authority, crc32c, unique_id, tls}
+
+
+def test_log_tells_what_haproxy_knows_of_the_client(serve, haproxy, certificate, tmp_path):
+    server = serve("loop", "-6", LOG="stderr,info")
+    front = haproxy(server, "127.0.0.1", TLVS + ",ssl-cipher,cert-cn",
+                    f"ssl crt {certificate} ca-file {tmp_path}/cert verify required alpn h2")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(tmp_path / "cert")
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(connect(front, "127.0.0.1", "127.1.2.3"), server_hostname="mail.example.org") as client:
+        me = "%s:%d" % client.getsockname()
+        tls, cipher = client.version(), client.cipher()[0]
+        converse(client, b"payload")
+    [line] = server.stderr.splitlines()
+    assert line.split(": ", 1)[1].startswith(f"client {me} by way of 127.0.0.1:") and f"to 127.0.0.1:{front}" in line
+    fields = dict(re.findall(r' ([a-z-]+)="([^"]*)"', line))
+    assert len(fields.pop("unique-id")) == 36
+    assert fields == {"authority": "mail.example.org", "alpn": "h2", "tls": tls, "cipher": cipher,
+                      "verified-cn": "mail.example.org"}
 
 
 def test_haproxy_checks_do_no_harm(serve, haproxy):

@@ -455,6 +455,32 @@ START_TEST(log_says_where_to_and_how_much)
 }
 END_TEST
 
+START_TEST(the_file_of_counters_is_named)
+{
+	struct result result = read_one("TRUEPEER_STATS= /run/smtp.stats ");
+	ck_assert(result.ok);
+	ck_assert_uint_eq(result.policy.stats.len, strlen("/run/smtp.stats"));
+	ck_assert_mem_eq(result.policy.stats.text, "/run/smtp.stats", 15);
+	ck_assert_uint_eq(read_one("TRUEPEER_STATS=").policy.stats.len, 0);
+}
+END_TEST
+
+static const struct {
+	const char *variable;
+	size_t len;
+} stats_alone[] = {
+	{"TRUEPEER_STATS=/a", 2}, {"TRUEPEER_STATS=/a /b", 0}, {"TRUEPEER_STATS=a", 0},
+	{"TRUEPEER_STATS=", 0},	  {"TRUEPEER_TRUST=/a", 0},
+};
+
+START_TEST(the_file_of_counters_can_be_asked_for_alone)
+{
+	const char *const variables[] = {"TRUEPEER_LISTEN=x", stats_alone[_i].variable,
+					 NULL};
+	ck_assert_uint_eq(tp_config_stats(variables).len, stats_alone[_i].len);
+}
+END_TEST
+
 START_TEST(the_log_is_set_although_another_is_wrong)
 {
 	const char *const variables[] = {"TRUEPEER_TRUST=x", "TRUEPEER_LOG=file:/a",
@@ -591,6 +617,8 @@ static const struct {
 	{"INHERITED", "0-2", NULL},
 	{"INHERITED", "0 stdin", "stdin"},
 	{"LISTEN", "run/a.sock", NULL},
+	{"STATS", "relative", NULL},
+	{"STATS", "/a zero", "zero"},
 	{"LOG", "stdout", NULL},
 	{"LOG", "file", NULL},
 	{"LOG", "file:", NULL},
@@ -1187,6 +1215,8 @@ int main(void)
 	tcase_add_test(tcase, max_header_is_a_number_of_bytes);
 	tcase_add_test(tcase, ipv6_is_one_of_four);
 	tcase_add_table(tcase, log_says_where_to_and_how_much, logs);
+	tcase_add_test(tcase, the_file_of_counters_is_named);
+	tcase_add_table(tcase, the_file_of_counters_can_be_asked_for_alone, stats_alone);
 	tcase_add_test(tcase, the_log_is_set_although_another_is_wrong);
 	tcase_add_test(tcase, the_log_is_set_as_far_as_it_was_right);
 	tcase_add_table(tcase, a_mistake_names_the_variable_and_the_word, mistakes);

@@ -2,6 +2,7 @@
 """The library as a file: what it exports, what it needs; and its headers, each alone."""
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ TOP = Path(__file__).resolve().parents[2]
 LIBRARY = os.environ["LIBTRUEPEER"]
 EXPORTS = """__poll_chk __ppoll_chk accept accept4 close epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
 execv execve execvp execvpe
-getpeername getsockname listen poll ppoll pselect select truepeer_version""".split()
+getpeername getsockname listen poll ppoll pselect select truepeer_get truepeer_version""".split()
 HEADERS = sorted((TOP / "src").glob("*.h"))
 
 
@@ -20,7 +21,7 @@ def output(*command):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="32-bit libraries have twins with 64-bit time")
-def test_only_the_interposed_functions_are_exported():
+def test_only_the_interposed_functions_and_truepeer_get_are_exported():
     lines = output("nm", "-D", "--defined-only", LIBRARY).splitlines()
     assert sorted(line.split()[-1] for line in lines) == EXPORTS
 
@@ -41,3 +42,22 @@ def test_relocations_are_read_only_and_the_stack_holds_no_code():
 def test_header_compiles_alone(header):
     subprocess.run([*os.environ.get("CC", "cc").split(), "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-fsyntax-only", "-x", "c", "-include", header, "/dev/null"], check=True)
+
+
+def test_public_header_is_fit_for_cpp():
+    cxx = shutil.which("g++") or shutil.which("clang++") or pytest.skip("no C++ compiler here")
+    subprocess.run([cxx, "-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++",
+                    "-include", TOP / "src/truepeer.h", "/dev/null"], check=True)
+
+
+def test_public_header_needs_no_extensions():
+    subprocess.run([*os.environ.get("CC", "cc").split(), "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror",
+                    "-fsyntax-only", "-x", "c", "-include", TOP / "src/truepeer.h", "/dev/null"], check=True)
+
+
+def test_pkg_config_finds_header_and_library():
+    build = Path(LIBRARY).parents[1]
+    env = {**os.environ, "PKG_CONFIG_PATH": str(build)}
+    told = [subprocess.run(["pkg-config", word, "truepeer"], check=True, capture_output=True, text=True, env=env).stdout
+            for word in ("--cflags", "--libs", "--variable=preload")]
+    assert told[0].startswith("-I/") and told[1].strip() == "" and told[2].endswith("/truepeer/libtruepeer.so\n")

@@ -137,7 +137,6 @@ START_TEST(a_blocking_socket_is_not_waited_for)
 	ck_assert_int_eq(receive(&reception), TP_RECEIVED_MORE);
 	ck_assert_uint_eq(reception.seen, 0);
 	ck_assert_uint_eq(reception.need, 1);
-	ck_assert_uint_eq(reception.sample_len, 0);
 	ck_assert_int_eq(fcntl(pair.server, F_GETFL) & O_NONBLOCK, 0);
 }
 END_TEST
@@ -236,7 +235,12 @@ START_TEST(a_long_header_is_taken_and_the_payload_left)
 	await_bytes(pair.server, len + PAYLOAD_SIZE);
 	ck_assert_int_eq(receive(&reception), TP_RECEIVED_HEADER);
 	ck_assert_uint_eq(reception.header.length, len);
-	ck_assert_ptr_null(reception.header.tlvs);
+	/* As many of its TLVs as the usual header has room for. */
+	ck_assert_ptr_eq(reception.header.tlvs, reception.bytes + 28);
+	ck_assert_uint_eq(reception.header.tlvs_length,
+			  (len < TP_USUAL_HEADER ? len : TP_USUAL_HEADER) - 28);
+	ck_assert_mem_eq(reception.header.tlvs, header + 28,
+			 reception.header.tlvs_length);
 	assert_names_the_client(&reception.header);
 	assert_remains(PAYLOAD, PAYLOAD_SIZE);
 	free(header);
@@ -304,7 +308,7 @@ static const struct {
 	{"X", TP_RECEIVED_NONE},
 	{"PX", TP_RECEIVED_NONE},
 	{"\r\n\r\nQUIT", TP_RECEIVED_NONE},
-	{"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 \r\nfollowed by much more than the sample holds",
+	{"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 \r\nfollowed by much more than a line in the log shows",
 	 TP_RECEIVED_BAD},
 	{"PROXY \r\n", TP_RECEIVED_BAD},
 };
@@ -317,8 +321,7 @@ START_TEST(what_is_not_a_header_is_left_alone)
 	await_bytes(pair.server, len);
 	ck_assert_int_eq(receive(&reception), others[_i].received);
 	ck_assert_uint_eq(reception.seen, len);
-	ck_assert_uint_eq(reception.sample_len, len < TP_SAMPLE ? len : TP_SAMPLE);
-	ck_assert_mem_eq(reception.sample, others[_i].bytes, reception.sample_len);
+	ck_assert_mem_eq(reception.bytes, others[_i].bytes, len);
 	if (others[_i].received == TP_RECEIVED_BAD)
 		ck_assert_uint_gt(strlen(reception.reason), 0);
 	assert_remains(others[_i].bytes, len);

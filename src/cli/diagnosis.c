@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+#include "diagnosis.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "executable.h"
+#include "native.h"
+#include "settings.h"
+#include "text.h"
+
+/* How long a connection may be silent before its header counts as late. */
+#define LATE_MS 500
+
+/* How many addresses a finding names. */
+#define NAMED_MAX 8
+
+/* What the examinations of one process share. */
+struct subject {
+	const struct tp_diagnosis *diagnosis;
+	const struct tp_process *process;
+	struct tp_findings *findings;
+	struct tp_settings *settings; /* NULL when there is a mistake in them */
+};
+
+/* ---- why the library is not there ---- */
+
+static const char gain_nothing[] =
+	"take the bit or the capabilities off the file, and start it as the user it "
+	"needs to be";
+static const char start_with_run[] =
+	"start the server with truepeer run, see truepeer(1)";
+
+/* What /proc/PID/exe leads to, whatever it is called there. */
+static void examine_binary(const struct subject *subject)
+{
+	struct tp_elf elf;
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/exe", subject->process->pid);
+	if (tp_elf_read(path, &elf))
+		tp_executable_examine(subject->process->exe, &elf,
+				      &subject->diagnosis->library->elf,
+				      subject->findings);
+	if (subject->process->secure)
+		tp_finding_add(subject->findings, "setuid", gain_nothing,
+			       "%s gained privileges when it started (setuid, setgid or "
+			       "file capabilities): the loader ignores LD_PRELOAD then",
+			       tp_finding_quote(subject->process->exe));
+}
+
+/* The entry for our library in an LD_PRELOAD; false when there is none. */
+static bool find_entry(const char *preload, char entry[PATH_MAX])
+{
+	for (; preload && *preload; preload += !!*preload) {
+		size_t len = strcspn(preload, ": ");
+		if (tp_library_is_named(preload, len)) {
+			snprintf(entry, PATH_MAX, "%.*s", (int)len, preload);
+			return true;
+		}
+		preload += len;
+	}
+	return false;
+}
+
+/* LD_PRELOAD names the library, but the loader did not take it. */
+static void examine_entry(const struct subject *subject, const char *entry)
+{
+	const struct tp_process *process = subject->process;
+	struct tp_elf elf, library;
+	char path[PATH_MAX], exe[64];
+	const char *name = tp_finding_quote(entry);
+	tp_process_path(process->pid, entry, path);
+	snprintf(exe, sizeof exe, "/proc/%d/exe", process->pid);
+	if (*entry == '/' && !tp_elf_read(path, &library))
+		tp_finding_add(subject->findings, "library-missing",
+			       "install the library there, readable to all (also within "
+			       "a container or chroot), and restart the server",
+			       "LD_PRELOAD names %s, but the process finds: %s", name,
+			       strerror(errno));
+	else if (*entry == '/' && library.is_elf && tp_elf_read(exe, &elf))
+		tp_executable_examine(process->exe, &elf, &library, subject->findings);
+	tp_finding_add(subject->findings, "not-mapped",
+		       "restart the server, and look for messages of the loader (ld.so) "
+		       "on its standard error",
+		       "LD_PRELOAD names %s, but the process has not loaded it", name);
+}
+
+/* The next process up that has the library, or its name in the environment (where the
+ * program is a static one); 0: none that we may see. */
+static pid_t find_starter(const struct tp_process *process)
+{
+	char entry[PATH_MAX];
+	pid_t pid = process->parent, found = 0;
+	for (int depth = 0; pid > 0 && !found && depth < 32; depth++) {
+		struct tp_process starter;
+		if (tp_process_read(pid, &starter))
+			break;
+		if (starter.library_count ||
+		    find_entry(tp_process_variable(&starter, "LD_PRELOAD"), entry))
+			found = pid;
+		tp_process_free(&starter);
+		pid = tp_process_parent(pid);
+	}
+	return found;
+}
+
+static void examine_environment(const struct subject *subject)
+{
+	char unit[NAME_MAX + 1];
+	const struct tp_process *process = subject->process;
+	if (find_starter(process))
+		tp_finding_add(subject->findings, "scrubbed",
+			       "let the starter pass LD_PRELOAD and TRUEPEER_* on: "
+			       "import_environment in postfix and dovecot, env_keep in "
+			       "sudo, env in daemontools, ...",
+			       "the library is not mapped in %s: a process above it was "
+			       "started with LD_PRELOAD, but the environment was cleared "
+			       "on the way",
+			       tp_finding_quote(process->exe));
+	else if (tp_process_unit(process->pid, unit))
+		tp_finding_add(subject->findings, "unit",
+			       "truepeer run --trust PREFIX --systemd UNIT prints a "
+			       "drop-in for the unit",
+			       "the library is not mapped in %s: the systemd unit %s "
+			       "starts it without LD_PRELOAD",
+			       tp_finding_quote(process->exe), tp_finding_quote(unit));
+	else
+		tp_finding_add(subject->findings, "not-preloaded", start_with_run,
+			       "the library is not mapped in %s: it was started without "
+			       "LD_PRELOAD",
+			       tp_finding_quote(process->exe));
+}
+
+static void explain_absence(const struct subject *subject)
+{
+	char entry[PATH_MAX];
+	size_t before = subject->findings->count;
+	examine_binary(subject);
+	if (subject->findings->count > before)
+		return;
+	if (find_entry(tp_process_variable(subject->process, "LD_PRELOAD"), entry))
+		examine_entry(subject, entry);
+	else
+		examine_environment(subject);
+}
+
+static void examine_library(const struct subject *subject)
+{
+	const struct tp_process *process = subject->process;
+	if (!process->library_count)
+		explain_absence(subject);
+	if (process->library_count > 1)
+		tp_finding_add(
+			subject->findings, "second-copy",
+			"name one of them alone in LD_PRELOAD and "
+			"/etc/ld.so.preload, and restart the server",
+			"two copies of the library are mapped, %s and %s: one of "
+			"them stands aside, or, if their versions differ, may wait "
+			"for a header that the other has read",
+			tp_finding_quote(process->libraries[0]),
+			tp_finding_quote(process->libraries[1]));
+	if (process->library_count && process->secure)
+		tp_finding_add(subject->findings, "setuid", gain_nothing,
+			       "%s gained privileges when it started (setuid, setgid or "
+			       "file capabilities): no variable is believed then, and "
+			       "nothing is touched",
+			       tp_finding_quote(process->exe));
+}
+
+/* ---- settings ---- */
+
+static void tell_mistake(void *context, const char *mistake)
+{
+	struct subject *subject = context;
+	tp_finding_add(subject->findings, "mistake",
+		       "correct it and restart the server; until then no connection is "
+		       "let in",
+		       "a mistake in the settings: %s", mistake);
+}
+
+static void examine_settings(struct subject *subject, const char *const *variables)
+{
+	size_t before = subject->findings->count;
+	struct tp_settings *settings = tp_settings_read(variables, tell_mistake, subject);
+	bool mistaken = subject->findings->count > before;
+	if (settings && !mistaken && !tp_settings_trust_somebody(settings))
+		tp_finding_add(subject->findings, "no-trust",
+			       "set TRUEPEER_TRUST to the addresses of the balancers, in "
+			       "the environment of the server itself",
+			       "no source is trusted: without TRUEPEER_TRUST the library "
+			       "touches nothing");
+	else if (settings && !mistaken)
+		subject->settings = settings;
+	if (settings != subject->settings)
+		tp_settings_free(settings);
+}
+
+static const char *without_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* A script goes by its own name as well: the first argument of its interpreter. */
+static void examine_name(const struct subject *subject, const char *const *variables)
+{
+	const struct tp_process *process = subject->process;
+	const char *names[4] = {without_folder(process->exe)};
+	for (size_t i = 0; i < 2 && process->arguments[i]; i++)
+		names[i + 1] = without_folder(process->arguments[i]);
+	if (!tp_settings_name_program(variables, names))
+		tp_finding_add(subject->findings, "left-out",
+			       "add it to TRUEPEER_PROGRAMS, or unset that, and restart "
+			       "the server",
+			       "TRUEPEER_PROGRAMS does not name %s: the library does "
+			       "nothing in it",
+			       tp_finding_quote(names[0]));
+}
+
+/* The library's copy is what counts: the environment may be written over. */
+static void examine_settings_of_process(struct subject *subject)
+{
+	const struct tp_process *process = subject->process;
+	const char *const *variables =
+		(const char *const *)(process->settings ? process->settings
+							: process->variables);
+	bool is_whole = tp_process_variable(process, "LD_PRELOAD") &&
+			tp_process_variable(process, "TRUEPEER_TRUST");
+	if (process->secure)
+		return;
+	if (!process->settings && process->is_closed && !is_whole) {
+		tp_finding_add(subject->findings, "settings-unseen", "try as root",
+			       "the settings of %s cannot be seen: its memory is closed "
+			       "to us",
+			       tp_finding_quote(process->exe));
+		return;
+	}
+	examine_settings(subject, variables);
+	examine_name(subject, variables);
+}
+
+/* ---- listeners ---- */
+
+static void put_addr(struct tp_text *text, const struct tp_addr *addr)
+{
+	if (text->len)
+		tp_text_put(text, ", ");
+	tp_text_put_addr(text, addr);
+}
+
+/* Of an address without its port. */
+static void put_host(struct tp_text *text, const struct tp_addr *addr)
+{
+	char words[TP_ADDR_TEXT];
+	tp_addr_format(addr, words);
+	if (strstr(text->text, words))
+		return;
+	tp_text_put(text, text->len ? ", " : "");
+	tp_text_put(text, words);
+}
+
+/* Whether this process has a connection that somebody else accepted: on descriptor 0. */
+static bool has_inherited_connection(const struct subject *subject)
+{
+	char path[64], link[64];
+	unsigned long inode = 0;
+	snprintf(path, sizeof path, "/proc/%d/fd/0", subject->process->pid);
+	ssize_t n = readlink(path, link, sizeof link - 1);
+	link[n > 0 ? n : 0] = '\0';
+	if (sscanf(link, "socket:[%lu]", &inode) != 1)
+		return false;
+	const struct tp_sockets *sockets = subject->diagnosis->sockets;
+	for (size_t i = 0; i < sockets->count; i++)
+		if (sockets->list[i].inode == inode && !sockets->list[i].listening)
+			return true;
+	return false;
+}
+
+static void explain_no_listener(const struct subject *subject)
+{
+	const struct tp_settings *settings = subject->settings;
+	if (settings &&
+	    (tp_settings_inherit(settings) || tp_settings_trust_unix(settings)))
+		return; /* it may do without */
+	if (has_inherited_connection(subject))
+		tp_finding_add(subject->findings, "accepted-elsewhere",
+			       "set TRUEPEER_INHERITED=0 for it, see truepeer(7), or let "
+			       "the server listen itself",
+			       "the connection of %s was accepted by another program, as "
+			       "with Accept=yes in a systemd.socket or an inetd",
+			       tp_finding_quote(subject->process->exe));
+	else
+		tp_finding_add(subject->findings, "no-listener",
+			       "examine the process that accepts: truepeer doctor --port "
+			       "N finds it",
+			       "%s has no TCP listener",
+			       tp_finding_quote(subject->process->exe));
+}
+
+static void examine_listeners(struct subject *subject)
+{
+	const struct tp_sockets *sockets = subject->diagnosis->sockets;
+	struct tp_text others = {0};
+	size_t count = 0, in_scope = 0;
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct tp_socket *at = &sockets->list[i];
+		if (!at->listening || !tp_process_holds(subject->process, at->inode))
+			continue;
+		count++;
+		if (subject->settings &&
+		    tp_settings_listen(subject->settings, &at->local))
+			in_scope++;
+		else
+			put_addr(&others, &at->local);
+	}
+	if (!count)
+		explain_no_listener(subject);
+	else if (subject->settings && !in_scope)
+		tp_finding_add(
+			subject->findings, "no-listener-in-scope",
+			"add the port to TRUEPEER_LISTEN, or unset it, and restart "
+			"the server",
+			"TRUEPEER_LISTEN holds none of the listeners: %s", others.text);
+}
+
+/* ---- connections ---- */
+
+/* Whether a connection came by a listener of the process: it may be a child that holds
+ * the connection by now. */
+static bool is_ours(const struct subject *subject, const struct tp_socket *connection)
+{
+	const struct tp_sockets *sockets = subject->diagnosis->sockets;
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct tp_socket *at = &sockets->list[i];
+		if (at->listening && at->local.port == connection->local.port &&
+		    tp_process_holds(subject->process, at->inode))
+			return true;
+	}
+	return false;
+}
+
+/* The balancers of connections to listeners in scope. */
+struct senders {
+	size_t trusted, untrusted, late;
+	struct tp_text untrusted_names, late_names;
+};
+
+static void note_sender(const struct subject *subject, const struct tp_socket *connection,
+			struct senders *senders)
+{
+	if (!tp_settings_listen(subject->settings, &connection->local))
+		return;
+	if (!tp_settings_trust(subject->settings, &connection->remote,
+			       &connection->local)) {
+		if (senders->untrusted++ < NAMED_MAX)
+			put_host(&senders->untrusted_names, &connection->remote);
+		return;
+	}
+	senders->trusted++;
+	if (!connection->received && connection->silent_ms >= LATE_MS &&
+	    tp_settings_require(subject->settings, &connection->remote,
+				&connection->local) &&
+	    senders->late++ < NAMED_MAX)
+		put_host(&senders->late_names, &connection->remote);
+}
+
+static void examine_connections(struct subject *subject)
+{
+	const struct tp_sockets *sockets = subject->diagnosis->sockets;
+	struct senders senders = {0};
+	for (size_t i = 0; i < sockets->count && subject->settings; i++)
+		if (!sockets->list[i].listening && is_ours(subject, &sockets->list[i]))
+			note_sender(subject, &sockets->list[i], &senders);
+	if (senders.untrusted && !senders.trusted)
+		tp_finding_add(subject->findings, "untrusted-sender",
+			       "if these are the balancers, add them to TRUEPEER_TRUST "
+			       "and restart the server",
+			       "no connection comes from a trusted source; those there "
+			       "are come from %s",
+			       senders.untrusted_names.text);
+	if (senders.late)
+		tp_finding_add(
+			subject->findings, "late-header",
+			"let the balancer send the header at once: on an AWS NLB "
+			"set proxy_protocol_v2.client_to_server.header_placement to "
+			"on_first_ack; others may send none at all (HAProxy: "
+			"send-proxy-v2)",
+			"the header is late: connections from %s have brought not "
+			"one byte; where the server speaks first (SMTP, IMAP, FTP) "
+			"both ends wait for each other",
+			senders.late_names.text);
+}
+
+/* ---- the server ---- */
+
+static void examine_ring(struct subject *subject)
+{
+	const struct tp_process *process = subject->process;
+	if (process->has_ring && !tp_process_has_record(process))
+		tp_finding_add(subject->findings, "io-uring",
+			       "turn io_uring off in the server's configuration, or with "
+			       "sysctl kernel.io_uring_disabled",
+			       "%s uses io_uring: connections that it accepts that way "
+			       "go past the library",
+			       tp_finding_quote(process->exe));
+}
+
+static void examine_native(struct tp_findings *findings, pid_t pid, const char *exe,
+			   char *const *arguments)
+{
+	struct tp_native native;
+	if (!tp_native_find(pid, exe, arguments, &native))
+		return;
+	tp_finding_add(findings, "native",
+		       "use one of the two: turn the server's own support off, or leave "
+		       "the library out (or the listener out of TRUEPEER_LISTEN)",
+		       "the server reads the header itself, and waits for it in vain "
+		       "when the library has taken it: %s says %s",
+		       *native.file ? tp_finding_quote(native.file) : "its command line",
+		       tp_finding_quote(native.statement));
+}
+
+static void examine_server(struct subject *subject)
+{
+	const struct tp_process *process = subject->process;
+	examine_native(subject->findings, process->pid, process->exe, process->arguments);
+}
+
+/* ---- all of it ---- */
+
+/* Of a process that has the library; in the order in which a connection meets them. */
+static void (*const examinations[])(struct subject *) = {
+	examine_listeners,
+	examine_connections,
+	examine_ring,
+	examine_server,
+};
+
+void tp_diagnose_process(const struct tp_diagnosis *diagnosis,
+			 const struct tp_process *process)
+{
+	struct subject subject = {diagnosis, process, diagnosis->findings, NULL};
+	examine_library(&subject);
+	if (!process->library_count)
+		return;
+	examine_settings_of_process(&subject);
+	for (size_t i = 0; i < sizeof examinations / sizeof *examinations; i++)
+		examinations[i](&subject);
+	tp_settings_free(subject.settings);
+}
+
+void tp_diagnose_command(const struct tp_diagnosis *diagnosis, char *const *command,
+			 const char *const *variables)
+{
+	static struct tp_executable program;
+	struct tp_findings *findings = diagnosis->findings;
+	struct subject subject = {diagnosis, NULL, findings, NULL};
+	int error = tp_executable_find(*command, &program);
+	if (error) {
+		tp_finding_add(findings, "command", "name a program that can be started",
+			       "%s: %s", tp_finding_quote(*command),
+			       error == ENOENT ? "no such command" : strerror(error));
+		return;
+	}
+	tp_executable_examine(program.binary, &program.elf, &diagnosis->library->elf,
+			      findings);
+	tp_executable_examine_privileges(program.binary, findings);
+	examine_settings(&subject, variables);
+	examine_native(findings, 0, program.path, command);
+	tp_settings_free(subject.settings);
+}
