@@ -23,8 +23,9 @@ bool tp_admit_is_tcp(int fd)
 {
 	int protocol;
 	socklen_t size = sizeof protocol;
-	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) &&
-	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size))
+		return errno != EBADF && errno != ENOTSOCK;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
 static bool is_unix(const struct tp_connection *connection)
@@ -138,16 +139,26 @@ static enum tp_admission conclude(struct tp_connection *connection,
 			       : admit_without_header(connection, silent, NULL);
 }
 
-/* The local address is asked for only where the answer depends on it. */
-static struct tp_match find_rule(const struct tp_policy *policy, int fd,
-				 const struct tp_addr *sender)
+/* The local address is asked for only where the answer depends on it. False without it.
+ */
+static bool find_rule(const struct tp_policy *policy, int fd,
+		      const struct tp_addr *sender, struct tp_match *match)
+{
+	if (tp_policy_match(policy, sender, NULL, match))
+		return true;
+	struct tp_addr local = tp_local_addr(fd);
+	return tp_policy_match(policy, sender, &local, match) &&
+	       local.family != AF_UNSPEC;
+}
+
+/* Whether a header from there would be believed. */
+static bool is_trusted(const struct tp_policy *policy,
+		       const struct tp_connection *connection,
+		       const struct tp_addr *client)
 {
 	struct tp_match match;
-	if (!tp_policy_match(policy, sender, NULL, &match)) {
-		struct tp_addr local = tp_local_addr(fd);
-		tp_policy_match(policy, sender, &local, &match);
-	}
-	return match;
+	return tp_prefix_set_contains(&connection->rule->trust, client) ||
+	       (find_rule(policy, connection->fd, client, &match) && match.trusted);
 }
 
 /*
@@ -166,8 +177,7 @@ static bool leads_on(const struct tp_policy *policy, struct tp_connection *conne
 	peer->tells_destination = rule->tells_destination;
 	connection->headers++;
 	return connection->headers <= rule->chain &&
-	       (tp_prefix_set_contains(&rule->trust, &peer->client) ||
-		find_rule(policy, connection->fd, &peer->client).trusted);
+	       is_trusted(policy, connection, &peer->client);
 }
 
 static enum tp_received look(const struct tp_policy *policy,
@@ -189,15 +199,20 @@ static enum tp_received await(const struct tp_policy *policy,
 			      struct tp_reception *reception)
 {
 	const struct tp_header_limits *limits = &connection->rule->limits;
-	enum tp_received received = TP_RECEIVED_MORE;
-	int64_t left;
-	while (received == TP_RECEIVED_MORE &&
-	       (left = connection->deadline_ms - tp_clock_ms()) > 0) {
-		received = tp_await(connection->fd, limits, (uint32_t)left, reception);
-		if (received == TP_RECEIVED_HEADER &&
-		    leads_on(policy, connection, &reception->header))
-			received = look(policy, connection, reception);
-	}
+	const uint32_t timeout_ms = connection->rule->timeout_ms;
+	enum tp_received received;
+	do {
+		int64_t left = connection->deadline_ms - tp_clock_ms();
+		if (left <= 0)
+			return TP_RECEIVED_MORE;
+		received = tp_await(connection->fd, limits,
+				    left < timeout_ms ? (uint32_t)left : timeout_ms,
+				    reception);
+		if (received != TP_RECEIVED_HEADER ||
+		    !leads_on(policy, connection, &reception->header))
+			return received;
+		received = look(policy, connection, reception);
+	} while (received == TP_RECEIVED_MORE);
 	return received;
 }
 
@@ -280,9 +295,10 @@ static enum tp_admission admit_unix(const struct tp_policy *policy, int listener
 bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *connection)
 {
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
-	struct tp_match match = find_rule(policy, connection->fd, &sender);
+	struct tp_match match;
+	bool known = find_rule(policy, connection->fd, &sender, &match);
 	connection->rule = match.rule;
-	return match.trusted &&
+	return known && match.trusted &&
 	       (!connection->headers || tp_peer_get(connection->fd, &connection->peer));
 }
 
@@ -306,7 +322,13 @@ enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 		tp_event_arrived(connection, listener);
 		return refuse(connection, TP_REASON_SETTINGS, NULL);
 	}
-	struct tp_match match = find_rule(policy, connection->fd, &sender);
+	struct tp_match match;
+	if (!find_rule(policy, connection->fd, &sender, &match)) {
+		if (!tp_admit_is_tcp(connection->fd))
+			return TP_ADMITTED;
+		tp_event_arrived(connection, listener);
+		return refuse(connection, TP_REASON_FAILED, NULL);
+	}
 	connection->rule = match.rule;
 	if (!match.rule) {
 		if (tp_events_wanted() && is_in_scope(policy, connection->fd)) {
