@@ -136,6 +136,14 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 	return 0;
 }
 
+/* A pointer of the header leads into the bytes that stay, or nowhere. */
+static bool lies_inside(const struct tp_reception *reception, const uint8_t *at,
+			size_t len)
+{
+	return !at || (at >= reception->bytes &&
+		       at + len <= reception->bytes + sizeof reception->bytes);
+}
+
 static void check(enum tp_received received, const struct tp_reception *reception,
 		  size_t max)
 {
@@ -153,7 +161,9 @@ static void check(enum tp_received received, const struct tp_reception *receptio
 		LAW(reception->header.src.family == whole.src.family);
 		LAW(reception->header.src.port == whole.src.port);
 		LAW(!memcmp(reception->header.src.ip, whole.src.ip, 16));
-		LAW(!reception->header.tlvs && !reception->header.unix_paths);
+		LAW(lies_inside(reception, reception->header.tlvs,
+				reception->header.tlvs_length));
+		LAW(lies_inside(reception, reception->header.unix_paths, TP_UNIX_PATHS));
 		break;
 	case TP_RECEIVED_NONE:
 		LAW(verdict == TP_NONE);

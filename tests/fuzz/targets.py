@@ -56,7 +56,8 @@ MOVES = [[ALL], [ONE, ALL], [ONE] * 200, [SOME + 10 * 8, INTERRUPT, SOME + 10 * 
 
 def conversations():
     long = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xa0" + bytes(12) + b"\x04\x0f\x91" + bytes(3985)
-    some = [long, *[data for data in VECTORS if len(data) < 300][::6]]
+    paths = b"\r\n\r\n\0\r\nQUIT\n\x21\x31\x0f\xa0" + bytes(216) + b"\x04\x0e\xc5" + bytes(3781)
+    some = [long, paths, *[data for data in VECTORS if len(data) < 300][::6]]
     return [bytes([len(moves), *moves]) + data for data in some for moves in MOVES]
 
 
