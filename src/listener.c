@@ -166,7 +166,7 @@ static void wait_a_moment(int listener)
 static int after_nothing(const struct tp_policy *policy, int listener,
 			 enum tp_parked parked)
 {
-	if (!policy->rule.max_pending)
+	if (!policy->max_pending)
 		return RETRY;
 	if (tp_watch_has(listener, TP_NONBLOCKING) || !tp_sleep_is_blocking(listener)) {
 		bool unseen = parked == TP_PARKED && !tp_watch_has(listener, TP_POLLED);
@@ -207,7 +207,7 @@ static enum tp_admission await_header(const struct tp_policy *policy, int listen
 				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
-	if (tp_room_any() || connection->seen)
+	if (tp_room_any() || connection->seen || connection->headers)
 		return TP_WAITING;
 	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
 	struct tp_news news = {
@@ -295,7 +295,7 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 {
 	enum tp_admission admission = tp_admit(policy, call->fd, connection);
 	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
-	if (connection->in_scope && policy->rule.max_pending) {
+	if (connection->rule && policy->max_pending) {
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
@@ -337,7 +337,7 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return policy->rule.max_pending ? accept_none(policy, call->fd) : FAILED;
+		return policy->max_pending ? accept_none(policy, call->fd) : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -487,8 +487,8 @@ bool tp_listener_prepare(int listener, bool arrived)
  */
 static int defer(const struct tp_rule *rule, int fd, int backlog)
 {
-	int seconds = (int)(rule->timeout_ms + 999) / 1000;
-	if (!tp_rule_defers(rule) ||
+	int seconds = rule ? (int)(rule->timeout_ms + 999) / 1000 : 0;
+	if (!seconds ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds))
 		return backlog;
 	return backlog < DEFERRED_BACKLOG ? DEFERRED_BACKLOG : backlog;
@@ -506,10 +506,10 @@ int tp_listener_listen(int fd, int backlog)
 		return -1;
 	}
 	struct tp_addr bound = tp_local_addr(fd);
-	if (tp_rule_listens_on(&policy->rule, &bound)) {
-		backlog = defer(&policy->rule, fd, backlog);
+	if (tp_policy_listens_on(policy, &bound)) {
+		backlog = defer(tp_policy_defers(policy, &bound), fd, backlog);
 		tp_watch_forget(fd);
-		if (policy->rule.max_pending) {
+		if (policy->max_pending) {
 			tp_watch_add(fd, TP_LISTENS);
 			make_channel(fd);
 		}
