@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "room.h"
 
-#include <sched.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 
 #include "sets.h"
 #include "share.h"
@@ -20,14 +17,6 @@
 
 static struct inn inn;
 static struct inventory before;
-
-static void limit_descriptors(rlim_t soft)
-{
-	struct rlimit limit;
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = soft;
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
 
 static void set_up(void)
 {
@@ -705,14 +694,6 @@ START_TEST(program_may_close_all_descriptors)
 END_TEST
 
 /* ---- processes ---- */
-
-static void ends_well(pid_t pid)
-{
-	int status;
-	ck_assert_int_gt(pid, 0);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-}
 
 /* In the child of a test; it may not assert. */
 static bool child_is_free_of_copies(int descriptors)
