@@ -254,6 +254,28 @@ def test_no_more_wait_than_a_quarter_of_the_descriptors(run, server_path):
         assert ask(server.port, v1()).peer == "inet 203.0.113.7 56324"
 
 
+def test_late_clients_of_select_get_low_descriptors(serve):
+    """Its sets end at 1024, and the silent ones shall not use that up."""
+    def numbers():
+        return {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
+    server = serve("select", TIMEOUT="10s")
+    ask(server.port, v1())
+    before = numbers()
+    with Crowd(server.port) as crowd, contextlib.ExitStack() as stack:
+        crowd.silent(300)
+        late = [stack.enter_context(connect(server.port)) for _ in range(5)]
+        for i, client in enumerate(late):
+            for piece in split(short_header(i), random.Random(i)):
+                client.sendall(piece)
+                select.select([], [], [], 0.01)
+        for i, client in enumerate(late):
+            assert client.recv(4096) == by_name(f"1.2.3.{i + 1}", 1000 + i)
+        low = {fd for fd in numbers() - before if fd < 1024}
+        assert len(low) == len(late) + 2  # and the room's two
+        assert max(low) < 32
+        assert len(numbers() - before - low) == 300
+
+
 # ---- those who are connected already ----
 
 TALKING = [mode for mode in MODES if mode not in ("loop", "prefork")]
@@ -276,9 +298,10 @@ def test_session_goes_on_beside_the_first_silent_client(serve, mode):
 
 # ---- processes that serve one client at a time ----
 
-def test_nobody_is_stranded_in_a_process_that_serves_another(serve):
+@pytest.mark.parametrize("mode", ["prefork", "prefork-exec"])
+def test_nobody_is_stranded_in_a_process_that_serves_another(serve, mode):
     """One of the four processes is free all the time: it is his to serve who waits."""
-    server = serve("prefork", TIMEOUT="10s")
+    server = serve(mode, TIMEOUT="10s")
     for i in range(5):
         with contextlib.ExitStack() as stack, Crowd(server.port) as crowd:
             late = stack.enter_context(connect(server.port))
