@@ -14,6 +14,8 @@
 #include "sockets.h"
 
 #define V1_MAX 64
+#define TIMEOUT_MS 5000
+#define PLAIN "TRUEPEER_HEADER=require"
 
 static struct tp_policy policy;
 
@@ -29,11 +31,13 @@ struct guest {
 	struct tp_connection connection;
 };
 
-static inline void read_policy(const char *const *variables)
+/* The settings of these tests, but for one that is given; the time is TIMEOUT_MS. */
+static inline void set_policy(const char *setting)
 {
+	const char *const variables[] = {setting, "TRUEPEER_TRUST=loopback",
+					 "TRUEPEER_TIMEOUT=5s", NULL};
 	struct tp_config_mistake mistake;
-	void *memory =
-		malloc(tp_config_memory(variables)); /* lives as long as the policy */
+	void *memory = malloc(tp_config_memory(variables)); /* the policy's for good */
 	ck_assert(tp_config_read(variables, memory, &policy, &mistake));
 }
 

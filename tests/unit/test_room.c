@@ -10,7 +10,7 @@
 #include "fake_clock.h"
 #include "guests.h"
 
-#define TIMEOUT_MS 5000
+#define OPTIONAL "TRUEPEER_HEADER=optional"
 #define DATA 0xfeedc0dedeadbeef /* of the listener, in the program's epoll sets */
 
 #define PROGRAM_INTERVAL 7 /* seconds, of the program's timer */
@@ -20,9 +20,7 @@ static struct inventory before;
 
 static void set_up(void)
 {
-	static const char *const variables[] = {"TRUEPEER_TRUST=loopback",
-						"TRUEPEER_TIMEOUT=5s", NULL};
-	read_policy(variables);
+	set_policy(PLAIN);
 	limit_descriptors(4096);
 	take_inventory(&before);
 	inn = open_inn();
@@ -200,19 +198,19 @@ START_TEST(words_behind_the_header_are_the_programs)
 END_TEST
 
 static const struct {
-	const char *bytes;
-	bool optional, handed_over;
+	const char *bytes, *setting;
+	bool handed_over;
 } refusals[] = {
-	{"GET / HTTP/1.0\r\n", false, false},
-	{"GET / HTTP/1.0\r\n", true, true},
-	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n", false, false},
-	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n", true, false},
+	{"GET / HTTP/1.0\r\n", PLAIN, false},
+	{"GET / HTTP/1.0\r\n", OPTIONAL, true},
+	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n", PLAIN, false},
+	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n", OPTIONAL, false},
 };
 
 START_TEST(what_is_no_header_is_refused_unless_it_is_optional)
 {
+	set_policy(refusals[_i].setting);
 	struct guest guest = park();
-	policy.rule.header_optional = refusals[_i].optional;
 	send_all(guest.client, refusals[_i].bytes, strlen(refusals[_i].bytes));
 	await_event(room(), POLLIN);
 	if (refusals[_i].handed_over) {
@@ -263,7 +261,7 @@ START_TEST(header_that_the_kernel_cannot_hold_wakes_nobody_for_nothing)
 	static const uint8_t start[16] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\x7f\xff";
 	static const uint8_t zeroes[16384];
 	const int small = 1;
-	policy.rule.max_header = 65535;
+	set_policy("TRUEPEER_MAX_HEADER=65535");
 	setsockopt(inn.listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
 	struct guest guest = park_at(&inn, start, sizeof start);
 	while (send(guest.client, zeroes, sizeof zeroes, MSG_DONTWAIT) > 0)
@@ -319,7 +317,7 @@ END_TEST
 
 START_TEST(silent_client_is_handed_over_at_its_deadline_where_headers_are_optional)
 {
-	policy.rule.header_optional = true;
+	set_policy(OPTIONAL);
 	struct guest guest = park();
 	advance(TIMEOUT_MS - 1);
 	take_none();
@@ -332,7 +330,7 @@ START_TEST(silent_client_is_handed_over_at_its_deadline_where_headers_are_option
 END_TEST
 
 /* In whatever order the deadlines are: also when a later comer's is the first. */
-static const uint32_t timeouts[][3] = {
+static const unsigned timeouts[][3] = {
 	{100, 200, 300}, {300, 200, 100}, {200, 300, 100},
 	{200, 100, 300}, {100, 100, 100},
 };
@@ -341,10 +339,13 @@ START_TEST(each_has_a_deadline_of_its_own)
 {
 	struct guest guests[3];
 	for (size_t i = 0; i < 3; i++) {
-		policy.rule.timeout_ms = timeouts[_i][i];
+		char setting[64];
+		snprintf(setting, sizeof setting, "TRUEPEER_TIMEOUT=%ums",
+			 timeouts[_i][i]);
+		set_policy(setting);
 		guests[i] = park();
 	}
-	for (uint32_t now = 0; now <= 300; now += 50) {
+	for (unsigned now = 0; now <= 300; now += 50) {
 		for (size_t i = 0; i < 3; i++)
 			if (timeouts[_i][i] == now)
 				ck_assert(has_news(room()));
@@ -378,7 +379,7 @@ END_TEST
 START_TEST(whoever_has_waited_longest_goes_when_there_are_too_many)
 {
 	struct guest guests[6];
-	policy.rule.max_pending = 4;
+	set_policy("TRUEPEER_MAX_PENDING=4");
 	for (size_t i = 0; i < 6; i++)
 		guests[i] = park();
 	goes_by_reset(guests[0]);
@@ -394,7 +395,7 @@ END_TEST
 START_TEST(late_comer_to_an_early_place_does_not_go_first)
 {
 	struct guest guests[6];
-	policy.rule.max_pending = 3;
+	set_policy("TRUEPEER_MAX_PENDING=3");
 	for (size_t i = 0; i < 3; i++)
 		guests[i] = park();
 	serve(guests[0], 1);
@@ -626,7 +627,7 @@ static void park_another(struct guest *guest)
 static void drive_out(struct guest *guest)
 {
 	(void)guest;
-	policy.rule.max_pending = 1;
+	set_policy("TRUEPEER_MAX_PENDING=1");
 	park_another(guest);
 }
 

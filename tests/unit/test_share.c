@@ -14,9 +14,7 @@ static const char *program;
 
 static void set_up(void)
 {
-	static const char *const variables[] = {"TRUEPEER_TRUST=loopback",
-						"TRUEPEER_TIMEOUT=5s", NULL};
-	read_policy(variables);
+	set_policy(PLAIN);
 	limit_descriptors(8192);
 	inn = open_inn();
 	key = tp_socket_key(inn.listener);
@@ -381,7 +379,7 @@ END_TEST
 
 START_TEST(deadline_comes_along)
 {
-	policy.rule.timeout_ms = 300;
+	set_policy("TRUEPEER_TIMEOUT=300ms");
 	struct guest guest = arrive(&inn, NULL, 0);
 	int64_t deadline = guest.connection.deadline_ms;
 	tp_room_park(&policy, inn.listener, &guest.connection, false);
@@ -402,8 +400,10 @@ END_TEST
 /* There is no use in passing on one whose time is over. */
 START_TEST(late_one_is_ended_rather_than_passed_on)
 {
-	policy.rule.timeout_ms = 0;
+	set_policy("TRUEPEER_TIMEOUT=1ms");
 	struct guest guest = arrive(&inn, NULL, 0);
+	while (tp_clock_ms() < guest.connection.deadline_ms)
+		poll(NULL, 0, 1);
 	tp_room_park(&policy, inn.listener, &guest.connection, false);
 	ck_assert(tp_room_share(&policy, inn.listener));
 	ck_assert(!has_letters());
