@@ -58,7 +58,7 @@ static inline struct guest arrive(const struct inn *inn, const void *bytes, size
 	ck_assert_int_eq(getpeername(pair.server, &guest.connection.sender.any,
 				     &guest.connection.sender_len),
 			 0);
-	ck_assert_int_eq(tp_admit(&policy, &guest.connection), TP_WAITING);
+	ck_assert_int_eq(tp_admit(&policy, inn->listener, &guest.connection), TP_WAITING);
 	return guest;
 }
 
