@@ -302,10 +302,9 @@ def test_session_goes_on_beside_the_first_silent_client(serve, mode):
 
 # ---- processes that serve one client at a time ----
 
-@pytest.mark.parametrize("mode", ["prefork", "prefork-exec"])
-def test_nobody_is_stranded_in_a_process_that_serves_another(serve, mode):
+def test_nobody_is_stranded_in_a_process_that_serves_another(serve):
     """One of the four processes is free all the time: it is his to serve who waits."""
-    server = serve(mode, TIMEOUT="10s")
+    server = serve("prefork", TIMEOUT="10s")
     for i in range(5):
         with contextlib.ExitStack() as stack, Crowd(server.port) as crowd:
             late = stack.enter_context(connect(server.port))
@@ -316,6 +315,22 @@ def test_nobody_is_stranded_in_a_process_that_serves_another(serve, mode):
             late.settimeout(1)
             late.sendall(short_header(i))
             assert late.recv(4096) == by_name(f"1.2.3.{i + 1}", 1000 + i)
+
+
+@pytest.mark.parametrize("mode", ["prefork", "prefork-exec"])
+def test_whoever_is_free_first_serves_those_who_wait(serve, mode):
+    """All four processes are busy, and not the one that has parked the late client gets free."""
+    server = serve(mode, TIMEOUT="10s")
+    with contextlib.ExitStack() as stack:
+        late = stack.enter_context(connect(server.port))
+        busy = [stack.enter_context(connect(server.port)) for _ in range(4)]
+        for client in busy:
+            client.sendall(v1())
+            assert client.recv(4096).startswith(b"accept=")
+        busy[0].close()
+        late.sendall(short_header(1))
+        late.settimeout(5)
+        assert late.recv(4096) == by_name("1.2.3.2", 1001)
 
 
 def test_child_of_vsftpd_holds_nobody_elses_connection(server_path):
