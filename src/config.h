@@ -49,11 +49,6 @@ void tp_config_read(const struct tp_config *config, void *memory,
  */
 bool tp_config_names_program(const char *const *variables, const char *const *names);
 
-/*
- * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or is not set. True
- * as well when there is a mistake in it, for tp_config_read to find.
- */
-bool tp_config_names_program(const char *const *variables, const char *const *names);
 /* The file of TRUEPEER_STATS alone; none where it is not set right. */
 struct tp_path tp_config_stats(const char *const *variables);
 

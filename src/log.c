@@ -29,13 +29,13 @@ struct identity {
 };
 
 static struct {
-	enum tp_log_target target;
+	_Atomic enum tp_log_target target; /* set last: whoever sees it sees the rest */
 	enum tp_log_level level;
 	char path[PATH_MAX];
 	struct identity standard_error; /* when the log was opened */
 	struct identity opened;
 	atomic_int fd; /* of our own, or -1 */
-} log_state = {.level = TP_LOG_WARNING, .fd = -1};
+} log_state = {.target = TP_LOG_NONE, .level = TP_LOG_WARNING, .fd = -1};
 
 /* Lines still allowed, and when one more was last granted, in seconds. */
 static atomic_int tokens = BURST;
@@ -75,9 +75,9 @@ static int open_syslog(void)
 }
 
 /* Opens the target under a number that the program is unlikely to want for itself. */
-static bool open_target(void)
+static bool open_target(enum tp_log_target target)
 {
-	int low = log_state.target == TP_LOG_SYSLOG
+	int low = target == TP_LOG_SYSLOG
 			  ? open_syslog()
 			  : open(log_state.path,
 				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
@@ -101,16 +101,16 @@ void tp_log_open(const struct tp_log_settings *settings)
 {
 	int saved = errno;
 	log_state.level = settings->level;
-	log_state.target = settings->target;
 	if (!identify(STDERR_FILENO, &log_state.standard_error))
 		log_state.standard_error.type = S_IFSOCK;
 	bool too_long = settings->path.len >= sizeof log_state.path;
 	if (settings->target == TP_LOG_FILE && !too_long)
 		memcpy(log_state.path, settings->path.text, settings->path.len);
 	bool own = settings->target == TP_LOG_FILE || settings->target == TP_LOG_SYSLOG;
-	if (own && (too_long || !open_target())) {
+	bool failed = own && (too_long || !open_target(settings->target));
+	atomic_store(&log_state.target, failed ? TP_LOG_STDERR : settings->target);
+	if (failed) {
 		struct tp_text text = {0};
-		log_state.target = TP_LOG_STDERR;
 		tp_text_put(&text, "TRUEPEER_LOG: cannot open ");
 		if (settings->target == TP_LOG_FILE)
 			tp_text_put_quoted(&text, settings->path.text,
@@ -164,7 +164,7 @@ static int descriptor(enum tp_log_target target)
 		return fd;
 	if (fd >= 0 && errno && errno != EBADF)
 		return -1; /* it may still be ours */
-	return open_target() ? atomic_load(&log_state.fd) : -1;
+	return open_target(target) ? atomic_load(&log_state.fd) : -1;
 }
 
 static void put_prefix(struct tp_text *line, enum tp_log_target target,

@@ -442,12 +442,37 @@ static bool move_in(struct place *place, struct room *room)
 	return true;
 }
 
-/* Pinned, like next_room; NULL where it cannot be had. */
+/* Somebody closed the room's descriptors: nobody would be told of its connections any
+ * more. */
+static void abandon(struct room *room)
+{
+	struct place *all = atomic_load(&places);
+	atomic_store(&room->epfd, -1);
+	atomic_store(&room->timer, -1);
+	for (size_t i = 0; i < atomic_load(&place_count); i++) {
+		if (!is_in(&all[i], room) || !claim(&all[i], PARKED))
+			continue;
+		if (is_our_connection(&all[i])) {
+			tp_event(&all[i].connection, TP_OUTCOME_REJECTED,
+				 TP_REASON_DROPPED, NULL);
+			tp_admit_reset(all[i].connection.fd);
+		}
+		leave(&all[i]);
+	}
+}
+
+/* Pinned, like next_room, and still ours; NULL where it cannot be had. */
 static struct room *get_room(uint64_t key, int64_t alarm_ms)
 {
 	size_t index = 0;
-	struct room *room = next_room(key, &index);
-	return room ? room : make_room(key, alarm_ms);
+	struct room *room;
+	while ((room = next_room(key, &index))) {
+		if (is_ours(room))
+			return room;
+		abandon(room);
+		unpin(room);
+	}
+	return make_room(key, alarm_ms);
 }
 
 enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
@@ -473,25 +498,6 @@ enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
 	if (pinned)
 		unpin(room);
 	return in_set ? TP_PARKED_IN_SET : TP_PARKED;
-}
-
-/* Somebody closed the room's descriptors: nobody would be told of its connections any
- * more. */
-static void abandon(struct room *room)
-{
-	struct place *all = atomic_load(&places);
-	atomic_store(&room->epfd, -1);
-	atomic_store(&room->timer, -1);
-	for (size_t i = 0; i < atomic_load(&place_count); i++) {
-		if (!is_in(&all[i], room) || !claim(&all[i], PARKED))
-			continue;
-		if (is_our_connection(&all[i])) {
-			tp_event(&all[i].connection, TP_OUTCOME_REJECTED,
-				 TP_REASON_DROPPED, NULL);
-			tp_admit_reset(all[i].connection.fd);
-		}
-		leave(&all[i]);
-	}
 }
 
 /*

@@ -536,6 +536,22 @@ static void mode_prefork(int listener)
 	mode_loop_thread(&listener);
 }
 
+/* The same, but each is a program of its own: the listener is all that they have in common. */
+static void mode_prefork_exec(int listener)
+{
+	char number[16], *argv[] = {"server", "-l", number, "loop", NULL};
+
+	snprintf(number, sizeof(number), "%d", listener);
+	for (int i = 0; i < THREADS; i++)
+		if (fork() == 0) {
+			die_with_parent();
+			fcntl(listener, F_SETFD, 0);
+			execv("/proc/self/exe", argv);
+			_exit(1);
+		}
+	pause();
+}
+
 /* ---- starting ---- */
 
 static int listener_open(bool six, const char *address, unsigned short port)
@@ -583,6 +599,7 @@ static const struct mode {
 	{"epoll-et", mode_epoll_edge}, {"epoll-oneshot", mode_epoll_oneshot},
 	{"epoll-exclusive", mode_epoll_exclusive}, {"epoll-two", mode_epoll_two},
 	{"epoll-shared", mode_epoll_shared}, {"prefork", mode_prefork},
+	{"prefork-exec", mode_prefork_exec},
 };
 
 static const struct mode *mode_find(const char *name)

@@ -8,6 +8,7 @@ import random
 import re
 import select
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -254,6 +255,31 @@ def test_no_more_wait_than_a_quarter_of_the_descriptors(run, server_path):
         assert ask(server.port, v1()).peer == "inet 203.0.113.7 56324"
 
 
+def test_late_clients_of_select_get_low_descriptors(serve):
+    """Its sets end at 1024, and the silent ones shall not use that up."""
+    def numbers():
+        return {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
+    server = serve("select", TIMEOUT="10s")
+    os.kill(server.pid, signal.SIGSTOP)  # until there is a header: a blocking accept on a listener that
+    with connect(server.port) as first:  # is not known yet would be told EAGAIN
+        first.sendall(v1())
+        os.kill(server.pid, signal.SIGCONT)
+        assert first.recv(4096) == by_name("203.0.113.7", 56324)
+    before = numbers()
+    with Crowd(server.port) as crowd, contextlib.ExitStack() as stack:
+        crowd.silent(300)
+        late = [stack.enter_context(connect(server.port)) for _ in range(5)]
+        for i, client in enumerate(late):
+            for piece in split(short_header(i), random.Random(i)):
+                client.sendall(piece)
+                select.select([], [], [], 0.01)
+        for i, client in enumerate(late):
+            assert client.recv(4096) == by_name(f"1.2.3.{i + 1}", 1000 + i)
+        new = numbers() - before
+        assert sum(fd >= 1024 for fd in new) == 300
+        assert max(fd for fd in new if fd < 1024) < 32
+
+
 # ---- those who are connected already ----
 
 TALKING = [mode for mode in MODES if mode not in ("loop", "prefork")]
@@ -289,6 +315,22 @@ def test_nobody_is_stranded_in_a_process_that_serves_another(serve):
             late.settimeout(1)
             late.sendall(short_header(i))
             assert late.recv(4096) == by_name(f"1.2.3.{i + 1}", 1000 + i)
+
+
+@pytest.mark.parametrize("mode", ["prefork", "prefork-exec"])
+def test_whoever_is_free_first_serves_those_who_wait(serve, mode):
+    """All four processes are busy, and not the one that has parked the late client gets free."""
+    server = serve(mode, TIMEOUT="10s")
+    with contextlib.ExitStack() as stack:
+        late = stack.enter_context(connect(server.port))
+        busy = [stack.enter_context(connect(server.port)) for _ in range(4)]
+        for client in busy:
+            client.sendall(v1())
+            assert client.recv(4096).startswith(b"accept=")
+        busy[0].close()
+        late.sendall(short_header(1))
+        late.settimeout(5)
+        assert late.recv(4096) == by_name("1.2.3.2", 1001)
 
 
 def test_child_of_vsftpd_holds_nobody_elses_connection(server_path):
