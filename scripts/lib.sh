@@ -60,7 +60,7 @@ apt_install() (
 	export DEBIAN_FRONTEND=noninteractive
 	dpkg --configure -a # in case an earlier run was interrupted
 	apt-get -q update
-	apt-get -q -y -o DPkg::Lock::Timeout=120 --no-install-recommends install "$@"
+	apt-get -q -y -o DPkg::Lock::Timeout=120 --no-remove --no-install-recommends install "$@"
 )
 
 # Sees to it that packages are there, or says which to install; never fails.

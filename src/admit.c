@@ -23,8 +23,9 @@ bool tp_admit_is_tcp(int fd)
 {
 	int protocol;
 	socklen_t size = sizeof protocol;
-	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) &&
-	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size))
+		return errno != EBADF && errno != ENOTSOCK;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
 static bool is_unix(const struct tp_connection *connection)
@@ -240,6 +241,11 @@ enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 		return TP_ADMITTED;
 	if (rule->listen_count) {
 		struct tp_addr local = tp_local_addr(connection->fd);
+		if (local.family == AF_UNSPEC && !passes &&
+		    tp_admit_is_tcp(connection->fd)) {
+			tp_event_arrived(connection, listener);
+			return refuse(connection, TP_REASON_FAILED, NULL);
+		}
 		if (!tp_rule_listens(rule, &local))
 			return TP_ADMITTED;
 	}

@@ -45,7 +45,8 @@ void tp_admit_reset(int fd);
  * as ended. */
 void tp_admit_end(int fd);
 
-/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. */
+/* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. A
+ * socket whose protocol the kernel does not tell may be TCP. */
 bool tp_admit_is_tcp(int fd);
 
 #endif

@@ -2,7 +2,6 @@
 #include "await.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -27,15 +26,6 @@ static void set_low_water(int fd, int bytes)
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
-/* The events that came, 0 when the time was over or a signal arrived first. */
-static short wait_once(int fd, short events, int64_t ms)
-{
-	struct pollfd pollfd = {.fd = fd, .events = events};
-	return tp_real()->poll(&pollfd, 1, ms > INT_MAX ? INT_MAX : (int)ms) == 1
-		       ? pollfd.revents
-		       : 0;
-}
-
 enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
 			  struct tp_reception *reception)
 {
@@ -50,16 +40,23 @@ enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
 		int64_t left = deadline - tp_clock_ms();
 		if (left <= 0)
 			break;
-		short events = wait_once(fd, POLLIN | POLLRDHUP, left);
-		if (!events)
+		if (left > timeout_ms)
+			left = timeout_ms; /* a clock that fails shall not keep us */
+		struct pollfd pollfd = {.fd = fd, .events = POLLIN | POLLRDHUP};
+		int n = tp_real()->poll(&pollfd, 1, (int)left);
+		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0)
+			received = TP_RECEIVED_FAILED;
+		if (n <= 0)
+			break;
 		received = tp_receive(fd, max_header, reception);
 		if (received != TP_RECEIVED_MORE)
 			break;
-		if (events & (POLLRDHUP | POLLHUP | POLLERR))
+		if (pollfd.revents & (POLLRDHUP | POLLHUP | POLLERR))
 			received = TP_RECEIVED_END;
 		else if (reception->seen == seen)
-			wait_once(-1, 0, left < PAUSE_MS ? left : PAUSE_MS);
+			tp_real()->poll(NULL, 0, left < PAUSE_MS ? (int)left : PAUSE_MS);
 	}
 	if (water != usual)
 		set_low_water(fd, usual);

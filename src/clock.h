@@ -9,10 +9,11 @@
 
 #define TP_NEVER INT64_MAX
 
-/* CLOCK_MONOTONIC in nanoseconds; no system call where the vDSO works. */
+/* CLOCK_MONOTONIC in nanoseconds; no system call where the vDSO works, 0 where it is denied.
+ */
 static inline int64_t tp_clock_ns(void)
 {
-	struct timespec now;
+	struct timespec now = {0};
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }

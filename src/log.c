@@ -89,7 +89,10 @@ static bool open_target(void)
 		tp_real()->close(low);
 	else
 		fd = low;
-	identify(fd, &log_state.opened);
+	if (!identify(fd, &log_state.opened)) {
+		tp_real()->close(fd);
+		return false;
+	}
 	atomic_store(&log_state.fd, fd);
 	return true;
 }
@@ -156,8 +159,11 @@ static int descriptor(enum tp_log_target target)
 			       ? STDERR_FILENO
 			       : -1;
 	int fd = atomic_load(&log_state.fd);
+	errno = 0;
 	if (fd >= 0 && is_still(fd, &log_state.opened))
 		return fd;
+	if (fd >= 0 && errno && errno != EBADF)
+		return -1; /* it may still be ours */
 	return open_target() ? atomic_load(&log_state.fd) : -1;
 }
 

@@ -131,6 +131,10 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeou
 						     .mask = mask});
 }
 
+/* Older headers do not have it, musl's for one. */
+int epoll_pwait2(int epfd, struct epoll_event *events, int max,
+		 const struct timespec *timeout, const sigset_t *mask);
+
 EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 			const struct timespec *timeout, const sigset_t *mask)
 {

@@ -134,9 +134,9 @@ class Program:
         self.process.stdout.close()
 
 
-def eventually(condition, what):
+def eventually(condition, what, patience=PATIENCE):
     """Waits, for a bounded time, until condition() is true, and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (result := condition()):
         assert time.monotonic() < deadline, f"still not: {what}"
         select.select([], [], [], 0.005)
