@@ -222,7 +222,7 @@ static void count(const struct tp_connection *connection, enum tp_outcome outcom
 	if (!tp_stats_on())
 		return;
 	tp_stats_count(connection->place, outcome, reason);
-	if (outcome != TP_OUTCOME_REJECTED && reception && reception->header.version)
+	if (outcome != TP_OUTCOME_REJECTED && reception)
 		tp_stats_count_wait(connection->place,
 				    connection->arrived_ms
 					    ? tp_clock_ms() - connection->arrived_ms

@@ -19,7 +19,8 @@ void tp_event_arrived(struct tp_connection *connection, int listener);
 
 /*
  * What became of the connection; once for each, the last thing that is said of it. The
- * reception is the one that led there; NULL when no byte was looked at.
+ * reception is what came instead of a header, or, of one that is let in, its header; NULL
+ * where there was none.
  */
 void tp_event(const struct tp_connection *connection, enum tp_outcome outcome,
 	      enum tp_reason reason, const struct tp_reception *reception);

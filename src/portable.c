@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "portable.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -62,6 +63,13 @@ int tp_portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child
 	if (__register_atfork)
 		return __register_atfork(prepare, parent, child, NULL);
 	return pthread_atfork ? pthread_atfork(prepare, parent, child) : 0;
+}
+
+int tp_portable_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	int saved = errno, error = sigprocmask(how, set, old) ? errno : 0;
+	errno = saved;
+	return error;
 }
 
 void tp_portable_cleanup_push(struct tp_portable_cleanup *room, void (*clean)(void *),

@@ -10,6 +10,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 /* As the functions of these names. All but tp_portable_dlsym are safe in threads and
@@ -17,6 +18,9 @@
 void *tp_portable_dlsym(void *handle, const char *name);
 int tp_portable_fstat(int fd, struct stat *st);
 int tp_portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+/* Before glibc 2.32 only libpthread had it; on Linux sigprocmask is of the thread as
+ * well. */
+int tp_portable_sigmask(int how, const sigset_t *set, sigset_t *old);
 
 /* Room for what either libc keeps here; both have the functions, but not in a header. */
 struct tp_portable_cleanup {
@@ -28,6 +32,7 @@ void tp_portable_cleanup_pop(struct tp_portable_cleanup *, int run);
 #define dlsym tp_portable_dlsym
 #define fstat tp_portable_fstat
 #define pthread_atfork tp_portable_atfork
+#define pthread_sigmask tp_portable_sigmask
 #undef pthread_cleanup_push
 #define pthread_cleanup_push(function, argument)                                         \
 	do {                                                                             \

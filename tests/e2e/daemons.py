@@ -277,4 +277,5 @@ DAEMONS = {
     "apache-event-deferred": apache("event", "data"),
 }
 
-CORE = ["python-asyncio", "nginx", "vsftpd", "dovecot", "postfix", "apache-prefork"]
+CORE = ["c-loop", "c-threads", "c-prefork", "c-select", "c-poll-blocking", "c-epoll-et", "nginx", "vsftpd", "dovecot",
+        "postfix", "apache-prefork"]

@@ -28,8 +28,12 @@ from harness import HERE, PATIENCE, ask, connect, environment, eventually, liste
 # ---- every kind of server among silent and dripping clients ----
 
 SILENT, DRIPPING = 200, 50
-AT_ONCE = 0.05  # seconds over what the same takes without the others
-IN_TIME = 0.25  # after the deadline
+# make check tells a server that is held up from one that is not, however busy the machine;
+# make check-waiting measures.
+MEASURED = os.environ.get("WAITING") == "all"
+AT_ONCE = 0.05 if MEASURED else 0.5  # seconds over what the same takes without the others
+IN_TIME = 0.25 if MEASURED else 1.5  # after the deadline
+IDLE = 0.02 if MEASURED else 0.2  # of a processor
 GIVE_UP = 1
 
 
@@ -112,8 +116,8 @@ def told(target, drips):
 # The drips of a real server last about as long as they do in the specification of the issue.
 TRIALS = {**{k: (start, 1.5, 0.02) for k, start in C_SERVERS.items()},
           **{k: (start, 4.5, 0.1) for k, start in DAEMONS.items()}}
-if os.environ.get("WAITING") != "all":  # make check-waiting
-    TRIALS = {k: trial for k, trial in TRIALS.items() if k.startswith("c-") or k in CORE}
+if not MEASURED:
+    TRIALS = {k: trial for k, trial in TRIALS.items() if k in CORE}
 
 
 @contextlib.contextmanager
@@ -175,7 +179,7 @@ def test_no_descriptor_is_left_open(trial):
 
 
 def test_no_cpu_is_spun(trial):
-    assert trial.cpu < 0.02
+    assert trial.cpu < IDLE
 
 
 # ---- what a program notices: every case of waiting.c ----

@@ -44,7 +44,7 @@ static bool move(void)
 		what = (enum move)(*fake.moves % MOVES);
 		more = what == ALL    ? SIZE_MAX / 2
 		       : what == ONE  ? 1
-		       : what == SOME ? *fake.moves / MOVES + 1
+		       : what == SOME ? *fake.moves / (size_t)MOVES + 1
 		       : what == MANY ? 700
 				      : 0;
 		fake.moves++;
@@ -136,6 +136,15 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 	return 0;
 }
 
+/* What a header leads to lies in what was kept of it. */
+static void check_pointer(const struct tp_reception *reception, const uint8_t *bytes,
+			  size_t size)
+{
+	if (bytes)
+		LAW(bytes >= reception->bytes &&
+		    bytes + size <= reception->bytes + TP_USUAL_HEADER);
+}
+
 static void check(enum tp_received received, const struct tp_reception *reception,
 		  size_t max)
 {
@@ -153,7 +162,9 @@ static void check(enum tp_received received, const struct tp_reception *receptio
 		LAW(reception->header.src.family == whole.src.family);
 		LAW(reception->header.src.port == whole.src.port);
 		LAW(!memcmp(reception->header.src.ip, whole.src.ip, 16));
-		LAW(!reception->header.tlvs && !reception->header.unix_paths);
+		check_pointer(reception, reception->header.tlvs,
+			      reception->header.tlvs_length);
+		check_pointer(reception, reception->header.unix_paths, TP_UNIX_PATHS);
 		break;
 	case TP_RECEIVED_NONE:
 		LAW(verdict == TP_NONE);
@@ -171,9 +182,9 @@ static void check(enum tp_received received, const struct tp_reception *receptio
 	case TP_RECEIVED_FAILED:
 		break;
 	}
-	LAW(reception->sample_len <= TP_SAMPLE &&
-	    reception->sample_len <= reception->seen);
-	LAW(!memcmp(reception->sample, fake.stream, reception->sample_len));
+	size_t kept =
+		reception->seen < TP_USUAL_HEADER ? reception->seen : TP_USUAL_HEADER;
+	LAW(!memcmp(reception->bytes, fake.stream, kept));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -11,7 +11,6 @@ CLIENT_FIRST    the client speaks first
 SIX             how it listens on [::] (place.six): "dual", for IPv4 as well (also when not set),
                 "only" for IPv6, or None: not at all
 SECURE          it is in secure execution, see ld.so(8)
-TRAPS           modes that must fail, with the reason (the manual has them as well)
 CORE            it belongs to the core (True, or the variants that do)
 start(place)    writes its files; returns the command, which stays in the foreground
 session(talk)   one conversation, during or after which it names its client"""
@@ -37,7 +36,6 @@ class Daemon:
         self.six = getattr(module, "SIX", "dual")
         core = getattr(module, "CORE", False)
         self.core = variant in core if isinstance(core, list) else core
-        self.traps = getattr(module, "TRAPS", {})
         self.secure = getattr(module, "SECURE", False)
         self.ready = getattr(module, "READY", "")
         self.start, self.session = module.start, module.session
