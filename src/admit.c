@@ -42,10 +42,9 @@ static enum tp_admission refuse(const struct tp_connection *connection,
 	return TP_REFUSED;
 }
 
-/* Keeps connection->peer on the socket. */
-static enum tp_admission admit(const struct tp_connection *connection,
-			       enum tp_outcome outcome, enum tp_reason reason,
-			       const struct tp_reception *reception)
+static enum tp_admission keep(const struct tp_connection *connection,
+			      enum tp_outcome outcome, enum tp_reason reason,
+			      const struct tp_reception *reception)
 {
 	if (!tp_peer_put(connection->fd, &connection->peer))
 		return refuse(connection, TP_REASON_NO_RECORD, NULL);
@@ -53,73 +52,76 @@ static enum tp_admission admit(const struct tp_connection *connection,
 	return TP_ADMITTED;
 }
 
-/* Its own address is reported; the record says that there is no header to be read any
- * more. */
-static enum tp_admission admit_sender(struct tp_connection *connection,
-				      enum tp_reason reason,
-				      const struct tp_reception *reception)
+/*
+ * Under the client's address, or under the sender's own where no header named one: for
+ * the reason given. The record says all the same that there is no header to be read any
+ * more.
+ */
+static enum tp_admission admit(struct tp_connection *connection, enum tp_reason reason,
+			       const struct tp_reception *reception)
 {
-	connection->peer = (struct tp_peer){0};
-	return admit(connection, TP_OUTCOME_LOCAL, reason, reception);
-}
-
-static enum tp_admission admit_client(const struct tp_rule *rule,
-				      struct tp_connection *connection,
-				      const struct tp_reception *reception)
-{
-	const struct tp_header *header = &reception->header;
+	const enum tp_ipv6 ipv6 = connection->rule->ipv6;
 	struct tp_peer *peer = &connection->peer;
-	peer->client = tp_addr_unmap(header->src);
-	peer->destination = tp_addr_unmap(header->dst);
-	peer->tells_destination = rule->tells_destination;
 	bool foreign = peer->client.family == AF_INET6 &&
 		       connection->sender.any.sa_family == AF_INET;
-	if (foreign && rule->ipv6 == TP_IPV6_REJECT)
+	if (foreign && ipv6 == TP_IPV6_REJECT)
 		return refuse(connection, TP_REASON_IPV6, NULL);
-	if (foreign && rule->ipv6 == TP_IPV6_KEEP)
-		return admit_sender(connection, TP_REASON_IPV6, reception);
-	if (foreign && rule->ipv6 == TP_IPV6_REPORT)
+	if (foreign && ipv6 == TP_IPV6_KEEP) {
+		reason = TP_REASON_IPV6;
+		peer->client.family = AF_UNSPEC;
+	}
+	if (peer->client.family == AF_UNSPEC) {
+		*peer = (struct tp_peer){0};
+		return keep(connection, TP_OUTCOME_LOCAL, reason, reception);
+	}
+	if (foreign && ipv6 == TP_IPV6_REPORT)
 		peer->report = TP_PEER_IPV6;
-	return admit(connection, TP_OUTCOME_PROXIED, TP_REASON_NONE, reception);
+	return keep(connection, TP_OUTCOME_PROXIED, TP_REASON_NONE, reception);
 }
 
-static enum tp_admission admit_header(const struct tp_rule *rule,
-				      struct tp_connection *connection,
+/* What forbids a header that is valid, or TP_REASON_NONE. */
+static enum tp_reason find_objection(const struct tp_rule *rule,
+				     const struct tp_header *header)
+{
+	if (!rule->versions[header->version])
+		return TP_REASON_VERSION;
+	if (rule->reject_local && !tp_header_names_client(header))
+		return TP_REASON_NO_CLIENT;
+	return TP_REASON_NONE;
+}
+
+static enum tp_admission admit_header(struct tp_connection *connection,
 				      const struct tp_reception *reception)
 {
 	const struct tp_header *header = &reception->header;
-	if (!rule->versions[header->version])
-		return refuse(connection, TP_REASON_VERSION, reception);
-	if (tp_header_names_client(header))
-		return admit_client(rule, connection, reception);
-	return admit_sender(connection,
-			    header->command == TP_LOCAL ? TP_REASON_LOCAL
-							: TP_REASON_UNKNOWN,
-			    reception);
+	enum tp_reason objection = find_objection(connection->rule, header);
+	if (objection)
+		return refuse(connection, objection, reception);
+	return admit(connection,
+		     header->command == TP_LOCAL ? TP_REASON_LOCAL : TP_REASON_UNKNOWN,
+		     reception);
 }
 
-static enum tp_admission admit_without_header(const struct tp_rule *rule,
-					      struct tp_connection *connection,
+static enum tp_admission admit_without_header(struct tp_connection *connection,
 					      enum tp_reason reason,
 					      const struct tp_reception *reception)
 {
-	return rule->header_optional ? admit_sender(connection, reason, NULL)
-				     : refuse(connection, reason, reception);
+	return connection->headers || connection->rule->header_optional
+		       ? admit(connection, reason, NULL)
+		       : refuse(connection, reason, reception);
 }
 
 /* What came of reading the header, once there is nothing more to wait for. */
-static enum tp_admission conclude(const struct tp_rule *rule,
-				  struct tp_connection *connection,
+static enum tp_admission conclude(struct tp_connection *connection,
 				  enum tp_received received,
 				  const struct tp_reception *reception)
 {
 	enum tp_reason silent = TP_REASON_FAILED, begun = TP_REASON_FAILED;
 	switch (received) {
 	case TP_RECEIVED_HEADER:
-		return admit_header(rule, connection, reception);
+		return admit_header(connection, reception);
 	case TP_RECEIVED_NONE:
-		return admit_without_header(rule, connection, TP_REASON_NO_HEADER,
-					    reception);
+		return admit_without_header(connection, TP_REASON_NO_HEADER, reception);
 	case TP_RECEIVED_MORE:
 		silent = TP_REASON_SILENT;
 		begun = TP_REASON_LATE;
@@ -134,57 +136,131 @@ static enum tp_admission conclude(const struct tp_rule *rule,
 		return refuse(connection, TP_REASON_FAILED, reception);
 	}
 	return reception->seen ? refuse(connection, begun, reception)
-			       : admit_without_header(rule, connection, silent, NULL);
+			       : admit_without_header(connection, silent, NULL);
 }
 
+/* The local address is asked for only where the answer depends on it. False without it.
+ */
+static bool find_rule(const struct tp_policy *policy, int fd,
+		      const struct tp_addr *sender, struct tp_match *match)
+{
+	if (tp_policy_match(policy, sender, NULL, match))
+		return true;
+	struct tp_addr local = tp_local_addr(fd);
+	return tp_policy_match(policy, sender, &local, match) &&
+	       local.family != AF_UNSPEC;
+}
+
+/* Whether a header from there would be believed. */
+static bool is_trusted(const struct tp_policy *policy,
+		       const struct tp_connection *connection,
+		       const struct tp_addr *client)
+{
+	struct tp_match match;
+	return tp_prefix_set_contains(&connection->rule->trust, client) ||
+	       (find_rule(policy, connection->fd, client, &match) && match.trusted);
+}
+
+/*
+ * Learns what the header says. True when one more may follow: its sender, the client of
+ * this one, is a trusted source itself.
+ */
+static bool leads_on(const struct tp_policy *policy, struct tp_connection *connection,
+		     const struct tp_header *header)
+{
+	const struct tp_rule *rule = connection->rule;
+	struct tp_peer *peer = &connection->peer;
+	if (find_objection(rule, header) || !tp_header_names_client(header))
+		return false;
+	peer->client = tp_addr_unmap(header->src);
+	peer->destination = tp_addr_unmap(header->dst);
+	peer->tells_destination = rule->tells_destination;
+	connection->headers++;
+	return connection->headers <= rule->chain &&
+	       is_trusted(policy, connection, &peer->client);
+}
+
+static enum tp_received look(const struct tp_policy *policy,
+			     struct tp_connection *connection,
+			     struct tp_reception *reception)
+{
+	const struct tp_header_limits *limits = &connection->rule->limits;
+	enum tp_received received;
+	do
+		received = tp_receive(connection->fd, limits, reception);
+	while (received == TP_RECEIVED_HEADER &&
+	       leads_on(policy, connection, &reception->header));
+	return received;
+}
+
+/* Waits on the spot, where no connection may be parked. */
+static enum tp_received await(const struct tp_policy *policy,
+			      struct tp_connection *connection,
+			      struct tp_reception *reception)
+{
+	const struct tp_header_limits *limits = &connection->rule->limits;
+	const uint32_t timeout_ms = connection->rule->timeout_ms;
+	enum tp_received received;
+	do {
+		int64_t left = connection->deadline_ms - tp_clock_ms();
+		if (left <= 0)
+			return TP_RECEIVED_MORE;
+		received = tp_await(connection->fd, limits,
+				    left < timeout_ms ? (uint32_t)left : timeout_ms,
+				    reception);
+		if (received != TP_RECEIVED_HEADER ||
+		    !leads_on(policy, connection, &reception->header))
+			return received;
+		received = look(policy, connection, reception);
+	} while (received == TP_RECEIVED_MORE);
+	return received;
+}
+
+/* What it has learnt is kept on the socket: it may come to wait in another process. */
 static enum tp_admission wait_for_more(struct tp_connection *connection,
 				       const struct tp_reception *reception)
 {
+	if (connection->headers && !tp_peer_put(connection->fd, &connection->peer))
+		return refuse(connection, TP_REASON_NO_RECORD, NULL);
 	connection->seen = reception->seen;
 	connection->need = reception->need;
 	return TP_WAITING;
 }
 
-static enum tp_admission read_header(const struct tp_rule *rule,
+static enum tp_admission read_header(const struct tp_policy *policy,
 				     struct tp_connection *connection)
 {
 	struct tp_reception reception;
-	enum tp_received received =
-		tp_receive(connection->fd, rule->max_header, &reception);
-	if (received != TP_RECEIVED_HEADER && !is_unix(connection) &&
-	    !tp_admit_is_tcp(connection->fd))
+	enum tp_received received = look(policy, connection, &reception);
+	if (received != TP_RECEIVED_HEADER && !connection->headers &&
+	    !is_unix(connection) && !tp_admit_is_tcp(connection->fd))
 		return TP_ADMITTED;
 	if (received != TP_RECEIVED_MORE)
-		return conclude(rule, connection, received, &reception);
+		return conclude(connection, received, &reception);
 	connection->arrived_ms = tp_clock_ms();
-	if (!rule->max_pending || connection->on_the_spot)
-		return conclude(rule, connection,
-				tp_await(connection->fd, rule->max_header,
-					 rule->timeout_ms, &reception),
-				&reception);
-	connection->deadline_ms = connection->arrived_ms + rule->timeout_ms;
-	return wait_for_more(connection, &reception);
+	connection->deadline_ms = connection->arrived_ms + connection->rule->timeout_ms;
+	if (policy->max_pending && !connection->on_the_spot)
+		return wait_for_more(connection, &reception);
+	received = await(policy, connection, &reception);
+	return conclude(connection, received, &reception);
 }
 
 enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news)
 {
-	const struct tp_rule *rule = &policy->rule;
 	struct tp_reception reception;
-	enum tp_received received =
-		tp_receive(connection->fd, rule->max_header, &reception);
+	enum tp_received received = look(policy, connection, &reception);
 	if (received == TP_RECEIVED_MORE && news.ended)
 		received = TP_RECEIVED_END;
 	if (received == TP_RECEIVED_MORE && !news.expired)
 		return wait_for_more(connection, &reception);
-	return conclude(rule, connection, received, &reception);
+	return conclude(connection, received, &reception);
 }
 
-bool tp_admit_is_late(const struct tp_policy *policy,
-		      const struct tp_connection *connection)
+bool tp_admit_is_late(const struct tp_connection *connection)
 {
 	char byte;
-	return !policy->rule.header_optional &&
+	return !connection->rule->header_optional && !connection->headers &&
 	       connection->deadline_ms <= tp_clock_ms() &&
 	       recv(connection->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
@@ -203,27 +279,38 @@ static bool is_stream(int fd)
 static enum tp_admission admit_unix(const struct tp_policy *policy, int listener,
 				    struct tp_connection *connection)
 {
-	const struct tp_rule *rule = &policy->rule;
 	char path[TP_LOCAL_PATH];
-	if (!rule->trusts_unix || !is_stream(connection->fd))
-		return TP_ADMITTED;
-	if (policy->state == TP_POLICY_BROKEN) {
-		tp_event_arrived(connection, listener);
-		return refuse(connection, TP_REASON_SETTINGS, NULL);
-	}
-	if (rule->listen_count &&
-	    !tp_rule_listens_at(rule, path, tp_local_path(connection->fd, path)))
+	size_t len = policy->has_unix ? tp_local_path(connection->fd, path) : 0;
+	connection->rule =
+		policy->has_unix ? tp_policy_match_unix(policy, path, len) : NULL;
+	if (!connection->rule || !is_stream(connection->fd))
 		return TP_ADMITTED;
 	tp_event_arrived(connection, listener);
-	connection->in_scope = true;
+	if (policy->state == TP_POLICY_BROKEN)
+		return refuse(connection, TP_REASON_SETTINGS, NULL);
 	connection->on_the_spot = true;
-	return read_header(rule, connection);
+	return read_header(policy, connection);
+}
+
+bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *connection)
+{
+	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
+	struct tp_match match;
+	bool known = find_rule(policy, connection->fd, &sender, &match);
+	connection->rule = match.rule;
+	return known && match.trusted &&
+	       (!connection->headers || tp_peer_get(connection->fd, &connection->peer));
+}
+
+static bool is_in_scope(const struct tp_policy *policy, int fd)
+{
+	struct tp_addr local = tp_local_addr(fd);
+	return tp_policy_listens_on(policy, &local);
 }
 
 enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 			   struct tp_connection *connection)
 {
-	const struct tp_rule *rule = &policy->rule;
 	struct tp_addr sender = tp_addr_from_kernel(&connection->sender);
 	if (is_unix(connection))
 		return admit_unix(policy, listener, connection);
@@ -235,28 +322,24 @@ enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 		tp_event_arrived(connection, listener);
 		return refuse(connection, TP_REASON_SETTINGS, NULL);
 	}
-	bool trusted = tp_rule_trusts(rule, &sender);
-	bool passes = !trusted && !rule->reject_untrusted;
-	if (passes && !tp_events_wanted())
-		return TP_ADMITTED;
-	if (rule->listen_count) {
-		struct tp_addr local = tp_local_addr(connection->fd);
-		if (local.family == AF_UNSPEC && !passes &&
-		    tp_admit_is_tcp(connection->fd)) {
-			tp_event_arrived(connection, listener);
-			return refuse(connection, TP_REASON_FAILED, NULL);
-		}
-		if (!tp_rule_listens(rule, &local))
+	struct tp_match match;
+	if (!find_rule(policy, connection->fd, &sender, &match)) {
+		if (!tp_admit_is_tcp(connection->fd))
 			return TP_ADMITTED;
+		tp_event_arrived(connection, listener);
+		return refuse(connection, TP_REASON_FAILED, NULL);
+	}
+	connection->rule = match.rule;
+	if (!match.rule) {
+		if (tp_events_wanted() && is_in_scope(policy, connection->fd)) {
+			tp_event_arrived(connection, listener);
+			tp_event(connection, TP_OUTCOME_UNTRUSTED, TP_REASON_NONE, NULL);
+		}
+		return TP_ADMITTED;
 	}
 	tp_event_arrived(connection, listener);
-	if (passes) {
-		tp_event(connection, TP_OUTCOME_UNTRUSTED, TP_REASON_NONE, NULL);
-		return TP_ADMITTED;
-	}
-	connection->in_scope = true;
-	if (trusted)
-		return read_header(rule, connection);
+	if (match.trusted)
+		return read_header(policy, connection);
 	return tp_admit_is_tcp(connection->fd)
 		       ? refuse(connection, TP_REASON_UNTRUSTED, NULL)
 		       : TP_ADMITTED;

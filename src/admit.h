@@ -34,8 +34,13 @@ enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news);
 
 /* Whether a WAITING one can only be refused: its time is over and nothing has come. */
-bool tp_admit_is_late(const struct tp_policy *policy,
-		      const struct tp_connection *connection);
+bool tp_admit_is_late(const struct tp_connection *connection);
+
+/*
+ * For a connection that was WAITING in another process: finds what applies to it here,
+ * and what its headers said so far. False when it has to be reset.
+ */
+bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *connection);
 
 /* Ends a refused connection with a reset, whoever else holds its descriptor, and closes
  * it. */

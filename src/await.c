@@ -26,8 +26,8 @@ static void set_low_water(int fd, int bytes)
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
-enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
-			  struct tp_reception *reception)
+enum tp_received tp_await(int fd, const struct tp_header_limits *limits,
+			  uint32_t timeout_ms, struct tp_reception *reception)
 {
 	const int64_t deadline = tp_clock_ms() + timeout_ms;
 	enum tp_received received = TP_RECEIVED_MORE;
@@ -50,7 +50,7 @@ enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
 			received = TP_RECEIVED_FAILED;
 		if (n <= 0)
 			break;
-		received = tp_receive(fd, max_header, reception);
+		received = tp_receive(fd, limits, reception);
 		if (received != TP_RECEIVED_MORE)
 			break;
 		if (pollfd.revents & (POLLRDHUP | POLLHUP | POLLERR))

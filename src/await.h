@@ -13,7 +13,7 @@
  * threads; not a cancellation point if the caller has disabled cancellation. errno is not
  * kept.
  */
-enum tp_received tp_await(int fd, size_t max_header, uint32_t timeout_ms,
-			  struct tp_reception *reception);
+enum tp_received tp_await(int fd, const struct tp_header_limits *limits,
+			  uint32_t timeout_ms, struct tp_reception *reception);
 
 #endif

@@ -1,34 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings: from the TRUEPEER_ variables to a policy. Pure: no allocation, no I/O. */
+/* From the TRUEPEER_ variables and a rules file to a policy. Pure: no allocation, no I/O.
+ */
 #ifndef TP_CONFIG_H
 #define TP_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "policy.h"
+#include "mistake.h"
+#include "rule.h"
 
-/* The first mistake that was found; the pointers lead into the variables. */
-struct tp_config_mistake {
-	const char *variable; /* its name, static text */
-	const char *word;     /* what is wrong */
-	size_t word_len;
-	const char *reason;   /* why, or NULL when `expected` says it all; static text */
-	const char *expected; /* static text */
+/* What there is to read. */
+struct tp_config {
+	const char *const *variables; /* "TRUEPEER_NAME=value", ended by NULL */
+	const char *file;	      /* the rules file's name, or NULL: there is none */
+	const char *text;	      /* what is in it */
+	size_t len;
+	const char *const *names; /* of the program, ended by NULL; NULL: of none */
 };
 
+/*
+ * The rules file that the variables ask for: the value of TRUEPEER_RULES if it is set,
+ * `fixed` if no variable that makes a rule is set either, else NULL. Not ended where the
+ * word ends: *len says where.
+ */
+const char *tp_config_rules_file(const char *const *variables, const char *fixed,
+				 size_t *len);
+
 /* The bytes of memory that tp_config_read needs at the most. */
-size_t tp_config_memory(const char *const *variables);
+size_t tp_config_memory(const struct tp_config *config);
 
 /*
- * Fills *policy from the variables ("TRUEPEER_NAME=value", ended by NULL); lists are laid
- * into memory, of tp_config_memory bytes, aligned for any type, which the policy then
- * uses. An empty variable counts as unset; of two with one name the first counts.
- * False on a mistake: then *mistake is set and policy->state is TP_POLICY_BROKEN; the log
- * settings hold as far as they were right.
+ * Fills *policy; rules and lists are laid into memory, of tp_config_memory bytes, aligned
+ * for any type, which the policy then uses. The rules of the file come first, then the
+ * one the variables make. A setting of the whole process counts from the variables before
+ * the file. An empty variable counts as unset; of two with one name the first counts.
+ *
+ * Every mistake is told to the sink; after one the policy is BROKEN, with log settings
+ * that hold as far as they were right. The pointers in mistakes and log settings lead
+ * into the variables and the text.
  */
-bool tp_config_read(const char *const *variables, void *memory, struct tp_policy *policy,
-		    struct tp_config_mistake *mistake);
+void tp_config_read(const struct tp_config *config, void *memory,
+		    struct tp_policy *policy, struct tp_mistake_sink sink);
+
+/*
+ * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or is not set. True
+ * as well when there is a mistake in it, for tp_config_read to find.
+ */
+bool tp_config_names_program(const char *const *variables, const char *const *names);
 
 /*
  * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or is not set. True

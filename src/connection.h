@@ -9,13 +9,15 @@
 
 #include "addr.h"
 #include "peer.h"
+#include "rule.h"
 
 struct tp_connection {
 	int fd;
 	union tp_sockaddr sender; /* as the kernel reports it */
 	socklen_t sender_len;
-	struct tp_peer peer; /* what the header said; AF_UNSPEC: the sender itself */
-	bool in_scope;	     /* the rules apply to its listener */
+	const struct tp_rule *rule; /* that applies to it; NULL: it is left untouched */
+	struct tp_peer peer; /* what the last header said; AF_UNSPEC: the sender itself */
+	uint32_t headers;    /* that named a client, so far */
 	bool on_the_spot;    /* its header is waited for, whatever the rules say */
 	unsigned place;	     /* where it is counted (stats.h) */
 	/* Once the header was found incomplete: */

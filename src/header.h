@@ -57,9 +57,16 @@ struct tp_header {
 	size_t offset;	    /* BAD: the byte where */
 };
 
+/* What a receiver takes. */
+struct tp_header_limits {
+	size_t max; /* bytes of the longest v2 header; a longer one is BAD */
+	/* Beyond the specification: a v1 destination may be of the other family, as nginx
+	 * writes it when its realip module has changed the client. */
+	bool mixed_family;
+};
+
 /*
- * Reads the header at the start of buf[0..len). `max` is the longest v2 header taken, in
- * bytes; a longer one is BAD.
+ * Reads the header at the start of buf[0..len).
  *
  * DONE: all of *header is set but reason and offset; pointers lead into buf.
  * MORE: header->length is the least number of bytes, counted from the start of buf, with
@@ -71,6 +78,11 @@ struct tp_header {
  * whatever else stands in them (sections 2.1 and 2.2). TLVs are checked behind every
  * other block of addresses, AF_UNIX and datagrams included.
  */
+enum tp_verdict tp_header_parse_within(const uint8_t *buf, size_t len,
+				       const struct tp_header_limits *limits,
+				       struct tp_header *header);
+
+/* The same by the letter of the specification. */
 enum tp_verdict tp_header_parse(const uint8_t *buf, size_t len, size_t max,
 				struct tp_header *header);
 
@@ -86,9 +98,9 @@ bool tp_header_names_client(const struct tp_header *header);
  */
 size_t tp_header_write(const struct tp_header *header, uint8_t *buf, size_t size);
 
-/* The two versions, each with the same contract; tp_header_parse picks by the first
- * bytes. */
-enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len,
+/* The two versions, each with the same contract; tp_header_parse_within picks by the
+ * first bytes. */
+enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len, bool mixed_family,
 				   struct tp_header *header);
 enum tp_verdict tp_header_v2_parse(const uint8_t *buf, size_t len, size_t max,
 				   struct tp_header *header);

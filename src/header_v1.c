@@ -55,14 +55,18 @@ static const char *next_field(struct fields *fields, size_t *len)
 	return start;
 }
 
-static enum tp_verdict parse_addresses(struct fields *fields, struct tp_header *header)
+static enum tp_verdict parse_addresses(struct fields *fields, bool mixed_family,
+				       struct tp_header *header)
 {
+	const sa_family_t other = header->family == AF_INET ? AF_INET6 : AF_INET;
 	struct tp_addr *addrs[] = {&header->src, &header->dst};
 	size_t len, start;
 	for (int i = 0; i < 2; i++) {
 		start = fields->at;
 		const char *text = next_field(fields, &len);
-		if (!tp_addr_parse(text, len, header->family, addrs[i]))
+		bool relaxed = mixed_family && addrs[i] == &header->dst;
+		if (!tp_addr_parse(text, len, header->family, addrs[i]) &&
+		    !(relaxed && tp_addr_parse(text, len, other, addrs[i])))
 			return tp_header_bad(header, start,
 					     "not an address of its family");
 	}
@@ -77,7 +81,7 @@ static enum tp_verdict parse_addresses(struct fields *fields, struct tp_header *
 	return TP_DONE;
 }
 
-enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len,
+enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len, bool mixed_family,
 				   struct tp_header *header)
 {
 	size_t line = find_line(buf, len);
@@ -98,7 +102,7 @@ enum tp_verdict tp_header_v1_parse(const uint8_t *buf, size_t len,
 	header->command = TP_PROXY;
 	header->transport = TP_TRANSPORT_STREAM;
 	header->family = word[3] == '4' ? AF_INET : AF_INET6;
-	return parse_addresses(&fields, header);
+	return parse_addresses(&fields, mixed_family, header);
 }
 
 static char *put_text(char *out, const char *text, size_t len)

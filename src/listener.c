@@ -33,6 +33,7 @@
 #define BLIND_WAIT_MS                                                                    \
 	100 /* where nothing would wake the program for a parked connection */
 #define DEFERRED_BACKLOG 1024
+#define INHERITED_LOOKED_AT 256 /* descriptors */
 
 /*
  * What is to be done next; values above these are the new descriptor. BLIND: nothing
@@ -165,7 +166,7 @@ static void wait_a_moment(int listener)
 static int after_nothing(const struct tp_policy *policy, int listener,
 			 enum tp_parked parked)
 {
-	if (!policy->rule.max_pending)
+	if (!policy->max_pending)
 		return RETRY;
 	if (tp_watch_has(listener, TP_NONBLOCKING) || !tp_sleep_is_blocking(listener)) {
 		bool unseen = parked == TP_PARKED && !tp_watch_has(listener, TP_POLLED);
@@ -206,7 +207,7 @@ static enum tp_admission await_header(const struct tp_policy *policy, int listen
 				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
-	if (tp_room_any() || connection->seen)
+	if (tp_room_any() || connection->seen || connection->headers)
 		return TP_WAITING;
 	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
 	struct tp_news news = {
@@ -245,6 +246,27 @@ void tp_listener_share(int listener)
 	errno = saved;
 }
 
+/*
+ * Only at the start: a program that has locked itself in by then (seccomp(2)) would pay
+ * for the question with its life.
+ */
+void tp_listener_inherit(void)
+{
+	struct pollfd fds[INHERITED_LOOKED_AT];
+	int saved = errno, listens;
+	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++)
+		fds[fd] = (struct pollfd){.fd = fd};
+	tp_real()->poll(fds, INHERITED_LOOKED_AT, 0);
+	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++) {
+		socklen_t size = sizeof listens;
+		if (!(fds[fd].revents & POLLNVAL) &&
+		    !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) &&
+		    listens && tp_admit_is_tcp(fd))
+			tp_watch_add(fd, TP_LISTENS);
+	}
+	errno = saved;
+}
+
 static void make_channel(int listener)
 {
 	tp_watch_add(listener, TP_SHARED);
@@ -273,8 +295,7 @@ static int accept_taken(const struct tp_policy *policy, const struct tp_accept *
 {
 	enum tp_admission admission = tp_admit(policy, call->fd, connection);
 	bool first = !tp_watch_has(call->fd, TP_ACCEPTED);
-	if (connection->in_scope && policy->rule.max_pending) {
-		tp_watch_expect_inherited(false);
+	if (connection->rule && policy->max_pending) {
 		tp_watch_add(call->fd, TP_LISTENS);
 		tp_watch_add(call->fd, TP_ACCEPTED);
 	}
@@ -316,7 +337,7 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 	int cancel_state, result;
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
-		return policy->rule.max_pending ? accept_none(policy, call->fd) : FAILED;
+		return policy->max_pending ? accept_none(policy, call->fd) : FAILED;
 	/* From here on a cancelled thread would leave the descriptor behind. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = accept_taken(policy, call, &connection);
@@ -466,8 +487,8 @@ bool tp_listener_prepare(int listener, bool arrived)
  */
 static int defer(const struct tp_rule *rule, int fd, int backlog)
 {
-	int seconds = (int)(rule->timeout_ms + 999) / 1000;
-	if (!tp_rule_defers(rule) ||
+	int seconds = rule ? (int)(rule->timeout_ms + 999) / 1000 : 0;
+	if (!seconds ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds))
 		return backlog;
 	return backlog < DEFERRED_BACKLOG ? DEFERRED_BACKLOG : backlog;
@@ -485,10 +506,10 @@ int tp_listener_listen(int fd, int backlog)
 		return -1;
 	}
 	struct tp_addr bound = tp_local_addr(fd);
-	if (tp_rule_listens_on(&policy->rule, &bound)) {
-		backlog = defer(&policy->rule, fd, backlog);
+	if (tp_policy_listens_on(policy, &bound)) {
+		backlog = defer(tp_policy_defers(policy, &bound), fd, backlog);
 		tp_watch_forget(fd);
-		if (policy->rule.max_pending) {
+		if (policy->max_pending) {
 			tp_watch_add(fd, TP_LISTENS);
 			make_channel(fd);
 		}
@@ -545,8 +566,7 @@ static void mirror_door(int listener, int epfd, int op, const struct epoll_event
 int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	int result = tp_real()->epoll_ctl(epfd, op, fd, event);
-	if (result ||
-	    !(op == EPOLL_CTL_ADD ? tp_watch_learn(fd) : tp_watch_has(fd, TP_LISTENS)))
+	if (result || !tp_watch_has(fd, TP_LISTENS))
 		return result;
 	int saved = errno;
 	tp_sets_note(epfd, op, fd, event);

@@ -36,6 +36,9 @@ bool tp_listener_prepare(int fd, bool arrived);
 void tp_listener_share(int fd);
 void tp_listener_gather(int fd);
 
+/* At the start of a program: which descriptors are listeners. errno is kept. */
+void tp_listener_inherit(void);
+
 /* Before fork: from now on other processes have the listeners, too. */
 void tp_listener_fork(void);
 

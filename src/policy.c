@@ -5,37 +5,48 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "config.h"
 #include "environ.h"
 #include "inert.h"
 #include "log.h"
+#include "program.h"
+#include "ruleset.h"
 #include "stats.h"
 
-/* The policy and the lists it leads to, in one mapping. */
-struct holder {
-	struct tp_policy policy;
-	max_align_t lists[];
-};
+#define TOLD 20 /* mistakes, each a line */
 
 static const struct tp_policy no_memory = {.state = TP_POLICY_BROKEN};
 static const struct tp_policy inert = {.state = TP_POLICY_OFF};
 static _Atomic(const struct tp_policy *) current;
 
-static void tell_mistake(const struct tp_config_mistake *mistake)
+/* Kept until the log is open: where it goes is one of the settings. */
+struct collection {
+	struct tp_mistake mistakes[TOLD];
+	size_t count; /* with those that found no place */
+};
+
+static void collect(void *context, const struct tp_mistake *mistake)
 {
-	struct tp_text text = {0};
-	tp_text_put(&text, mistake->variable);
-	tp_text_put(&text, ": ");
-	tp_text_put_quoted(&text, mistake->word, mistake->word_len);
-	if (mistake->reason) {
-		tp_text_put(&text, ": ");
-		tp_text_put(&text, mistake->reason);
+	struct collection *collection = context;
+	if (collection->count < TOLD)
+		collection->mistakes[collection->count] = *mistake;
+	collection->count++;
+}
+
+static void tell_mistakes(const struct collection *collection)
+{
+	for (size_t i = 0; i < collection->count && i < TOLD; i++) {
+		struct tp_text text = {0};
+		tp_mistake_put(&text, &collection->mistakes[i]);
+		tp_log_mistake(&text);
 	}
-	tp_text_put(&text, "; expected ");
-	tp_text_put(&text, mistake->expected);
-	tp_log_mistake(&text);
+	if (collection->count > TOLD) {
+		struct tp_text text = {0};
+		tp_text_put_number(&text, collection->count - TOLD);
+		tp_text_put(&text, " more mistakes; truepeer check shows them all");
+		tp_log_mistake(&text);
+	}
 }
 
 static void warn(const char *before, const char *name, size_t name_len, const char *after)
@@ -71,17 +82,16 @@ static void open_stats(const struct tp_path *path)
 	tp_log(TP_LOG_WARNING, &text);
 }
 
-static void tell(const struct tp_policy *policy, const char *const *variables,
-		 const struct tp_config_mistake *mistake)
+static void tell(const struct tp_ruleset *ruleset, const char *const *variables,
+		 const struct collection *collection)
 {
-	tp_log_open(&policy->log);
-	if (policy->state == TP_POLICY_BROKEN)
-		tell_mistake(mistake);
-	if (policy->state == TP_POLICY_OFF && tp_environ_asks())
-		warn("TRUEPEER_TRUST names no trusted source: nothing is touched", NULL,
-		     0, "");
-	if (policy->state != TP_POLICY_OFF && policy->stats.len)
-		open_stats(&policy->stats);
+	tp_log_open(&ruleset->policy.log);
+	tell_mistakes(collection);
+	if (ruleset->policy.state == TP_POLICY_OFF && tp_environ_asks())
+		warn(ruleset->file ? ruleset->file->path : "TRUEPEER_TRUST", NULL, 0,
+		     " names no trusted source: nothing is touched");
+	if (ruleset->policy.state != TP_POLICY_OFF && ruleset->policy.stats.len)
+		open_stats(&ruleset->policy.stats);
 	warn_of_unknown(variables);
 }
 
@@ -89,19 +99,24 @@ static const struct tp_policy *read_policy(void)
 {
 	const char *const *variables = tp_environ();
 	const struct tp_policy *published = NULL;
-	struct tp_config_mistake mistake;
-	size_t size = sizeof(struct holder) + tp_config_memory(variables);
-	struct holder *holder = mmap(NULL, size, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (holder == MAP_FAILED)
+	struct collection collection = {.count = 0};
+	struct tp_program program;
+	tp_program_identify(&program);
+	struct tp_ruleset *ruleset =
+		tp_ruleset_read(variables, program.names, TP_RULES_FILE,
+				(struct tp_mistake_sink){collect, &collection});
+	if (!ruleset)
 		return &no_memory;
-	tp_config_read(variables, holder->lists, &holder->policy, &mistake);
-	if (!atomic_compare_exchange_strong(&current, &published, &holder->policy)) {
-		munmap(holder, size);
+	bool left_out = ruleset->policy.limited && !ruleset->policy.named;
+	if (left_out)
+		ruleset->policy.state = TP_POLICY_OFF;
+	if (!atomic_compare_exchange_strong(&current, &published, &ruleset->policy)) {
+		tp_ruleset_free(ruleset);
 		return published;
 	}
-	tell(&holder->policy, variables, &mistake);
-	return &holder->policy;
+	if (!left_out)
+		tell(ruleset, variables, &collection);
+	return &ruleset->policy;
 }
 
 const struct tp_policy *tp_policy_get(void)
@@ -118,65 +133,4 @@ const struct tp_policy *tp_policy_get(void)
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = saved;
 	return policy;
-}
-
-bool tp_rule_trusts(const struct tp_rule *rule, const struct tp_addr *sender)
-{
-	return tp_prefix_set_contains(&rule->trust, sender);
-}
-
-static bool listen_matches(const struct tp_listen *listen, const struct tp_addr *local)
-{
-	if (local->port < listen->first_port || local->port > listen->last_port)
-		return false;
-	/* [::] takes IPv4 as well, as a dual-stack listener does. */
-	if (listen->addr.family == AF_UNSPEC ||
-	    (listen->any_ip && listen->addr.family == AF_INET6))
-		return true;
-	return listen->addr.family == local->family &&
-	       (listen->any_ip ||
-		!memcmp(listen->addr.ip, local->ip, tp_addr_size(local->family)));
-}
-
-bool tp_rule_listens(const struct tp_rule *rule, const struct tp_addr *local)
-{
-	struct tp_addr plain = tp_addr_unmap(*local);
-	for (size_t i = 0; i < rule->listen_count; i++)
-		if (listen_matches(&rule->listen[i], &plain))
-			return true;
-	return !rule->listen_count;
-}
-
-bool tp_rule_listens_at(const struct tp_rule *rule, const char *path, size_t len)
-{
-	for (size_t i = 0; i < rule->listen_count; i++)
-		if (len && rule->listen[i].path.len == len &&
-		    !memcmp(rule->listen[i].path.text, path, len))
-			return true;
-	return !rule->listen_count;
-}
-
-bool tp_rule_listens_on(const struct tp_rule *rule, const struct tp_addr *bound)
-{
-	static const uint8_t any_ip[16];
-	struct tp_addr plain = tp_addr_unmap(*bound);
-	bool any = !memcmp(plain.ip, any_ip, sizeof any_ip);
-	for (size_t i = 0; any && i < rule->listen_count; i++)
-		if (plain.port >= rule->listen[i].first_port &&
-		    plain.port <= rule->listen[i].last_port)
-			return true;
-	return tp_rule_listens(rule, bound);
-}
-
-bool tp_rule_defers(const struct tp_rule *rule)
-{
-	static const struct tp_addr first4 = {.family = AF_INET},
-				    first6 = {.family = AF_INET6};
-	const struct tp_prefix_set *trust = &rule->trust;
-	if (rule->defer != TP_DEFER_AUTO)
-		return rule->defer == TP_DEFER_ON;
-	bool all = trust->count == 2 && !trust->prefixes[0].length &&
-		   !trust->prefixes[1].length && tp_prefix_set_contains(trust, &first4) &&
-		   tp_prefix_set_contains(trust, &first6);
-	return !rule->header_optional && (rule->reject_untrusted || all);
 }

@@ -20,12 +20,21 @@
 #include "ready.h"
 #include "real.h"
 #include "room.h"
+#include "rules_file.h"
 #include "share.h"
 #include "stats.h"
 #include "waits.h"
 #include "watch.h"
 
 #define EXPORT __attribute__((visibility("default")))
+
+/* Whether there are rules to be read later, at the first listen or accept. */
+static bool has_rules_file(void)
+{
+	size_t len;
+	const char *file = tp_config_rules_file(tp_environ(), TP_RULES_FILE, &len);
+	return file && !access(file, F_OK);
+}
 
 /*
  * Start-up. Any function below may run before this: constructors of other libraries call
@@ -67,12 +76,13 @@ __attribute__((constructor)) static void load(void)
 	if (tp_is_inert())
 		return;
 	pthread_atfork(tp_listener_fork, NULL, forked);
-	if (*tp_environ()) {
+	bool rules_file = has_rules_file();
+	if (*tp_environ() || rules_file) {
 		tp_share_adopt();
-		tp_watch_expect_inherited(true);
+		tp_listener_inherit();
 		open_stats();
 	}
-	tp_listener_expect_destinations(tp_environ_has("SOCKNAME"));
+	tp_listener_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
 }
 

@@ -32,8 +32,8 @@ static bool consume(int fd, uint8_t *buf, size_t length)
 	return true;
 }
 
-static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t size,
-			     struct tp_reception *reception)
+static enum tp_received look(int fd, const struct tp_header_limits *limits, uint8_t *buf,
+			     size_t size, struct tp_reception *reception)
 {
 	struct tp_header *header = &reception->header;
 	ssize_t n = peek(fd, buf, size);
@@ -48,7 +48,7 @@ static enum tp_received look(int fd, size_t max_header, uint8_t *buf, size_t siz
 		return TP_RECEIVED_END;
 	}
 	reception->seen = (size_t)n;
-	switch (tp_header_parse(buf, reception->seen, max_header, header)) {
+	switch (tp_header_parse_within(buf, reception->seen, limits, header)) {
 	case TP_MORE:
 		reception->need = header->length;
 		return TP_RECEIVED_MORE;
@@ -77,7 +77,7 @@ static void move_pointers(struct tp_reception *reception, const uint8_t *buf)
 }
 
 /* A header that is longer than the usual: through a buffer of its own, for this once. */
-static enum tp_received look_at_long(int fd, size_t max_header,
+static enum tp_received look_at_long(int fd, const struct tp_header_limits *limits,
 				     struct tp_reception *reception)
 {
 	size_t size = reception->need;
@@ -85,18 +85,19 @@ static enum tp_received look_at_long(int fd, size_t max_header,
 			 -1, 0);
 	if (buf == MAP_FAILED)
 		return TP_RECEIVED_FAILED;
-	enum tp_received received = look(fd, max_header, buf, size, reception);
+	enum tp_received received = look(fd, limits, buf, size, reception);
 	move_pointers(reception, buf);
 	munmap(buf, size);
 	return received;
 }
 
-enum tp_received tp_receive(int fd, size_t max_header, struct tp_reception *reception)
+enum tp_received tp_receive(int fd, const struct tp_header_limits *limits,
+			    struct tp_reception *reception)
 {
 	memset(reception, 0, offsetof(struct tp_reception, bytes));
 	enum tp_received received =
-		look(fd, max_header, reception->bytes, TP_USUAL_HEADER, reception);
+		look(fd, limits, reception->bytes, TP_USUAL_HEADER, reception);
 	if (received == TP_RECEIVED_MORE && reception->seen == TP_USUAL_HEADER)
-		received = look_at_long(fd, max_header, reception);
+		received = look_at_long(fd, limits, reception);
 	return received;
 }

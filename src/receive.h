@@ -31,11 +31,12 @@ struct tp_reception {
 };
 
 /*
- * Looks once, without waiting, at the connected stream socket fd. max_header as in
- * tp_header_parse. Not one byte behind the header is taken. Two system calls for a
- * header that has arrived; one mmap more for one above 2 KiB, whose TLVs and paths are
- * then cut short. Safe in threads and signal handlers.
+ * Looks once, without waiting, at the connected stream socket fd.  Not one byte behind
+ * the header is taken. Two system calls for a header that has arrived; one mmap more for
+ * one above 2 KiB, whose TLVs and paths are then cut short. Safe in threads and signal
+ * handlers.
  */
-enum tp_received tp_receive(int fd, size_t max_header, struct tp_reception *reception);
+enum tp_received tp_receive(int fd, const struct tp_header_limits *limits,
+			    struct tp_reception *reception);
 
 #endif

@@ -248,7 +248,7 @@ static bool is_in(struct place *place, const struct room *room)
 static size_t wanted_places(const struct tp_policy *policy)
 {
 	struct rlimit limit;
-	size_t wanted = policy->rule.max_pending;
+	size_t wanted = policy->max_pending;
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 4 < wanted)
 		wanted = (size_t)limit.rlim_cur / 4;
 	return wanted ? wanted : 1;
@@ -286,12 +286,12 @@ static struct place *get_places(const struct tp_policy *policy)
 	struct place *made = atomic_load(&places), *none = NULL;
 	if (made)
 		return made;
-	size_t bytes = policy->rule.max_pending * sizeof(struct place);
+	size_t bytes = policy->max_pending * sizeof(struct place);
 	made = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (made == MAP_FAILED)
 		return NULL;
-	atomic_store(&place_count, policy->rule.max_pending);
+	atomic_store(&place_count, policy->max_pending);
 	if (!atomic_compare_exchange_strong(&places, &none, made)) {
 		munmap(made, bytes);
 		return none;
@@ -685,7 +685,7 @@ static struct tp_connection as_connection(int listener, const struct tp_passed *
 	struct tp_connection connection = {
 		.fd = set_aside(passed->fd),
 		.sender_len = sizeof connection.sender,
-		.in_scope = true,
+		.headers = passed->headers,
 		.arrived_ms = passed->arrived_ms,
 		.deadline_ms = passed->deadline_ms,
 		.seen = passed->seen,
@@ -709,7 +709,8 @@ static bool take_in(const struct tp_policy *policy, uint64_t key, struct room *r
 	place->usual_low_water = passed->usual_low_water;
 	place->low_water = passed->low_water;
 	bool pinned = pin(room);
-	if (pinned && move_in(place, room)) {
+	if (pinned && tp_admit_resume(policy, &place->connection) &&
+	    move_in(place, room)) {
 		release(place, PARKED);
 		return true;
 	}
@@ -768,7 +769,7 @@ static size_t collect(const struct tp_policy *policy, uint64_t key,
 			leave(&all[i]);
 			continue;
 		}
-		if (tp_admit_is_late(policy, &all[i].connection)) {
+		if (tp_admit_is_late(&all[i].connection)) {
 			decide(policy, &all[i], (struct tp_news){.expired = true}, &none);
 			continue;
 		}
@@ -779,6 +780,7 @@ static size_t collect(const struct tp_policy *policy, uint64_t key,
 			.deadline_ms = all[i].connection.deadline_ms,
 			.seen = (uint32_t)all[i].connection.seen,
 			.need = (uint32_t)all[i].connection.need,
+			.headers = all[i].connection.headers,
 			.usual_low_water = all[i].usual_low_water,
 			.low_water = all[i].low_water,
 		};

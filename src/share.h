@@ -29,6 +29,7 @@ struct tp_passed {
 	/* tp_clock_ms, which all processes of a system share */
 	int64_t arrived_ms, deadline_ms;
 	uint32_t seen, need; /* bytes of the header that are there; to look again at */
+	uint32_t headers; /* tp_connection's; what they said is on the socket (peer.h) */
 	int32_t usual_low_water, low_water; /* SO_RCVLOWAT: the program's, and now */
 	int32_t fd;
 };

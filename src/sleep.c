@@ -122,9 +122,10 @@ static void look_up_handlers(struct handlers *handlers)
 static _Thread_local bool woken __attribute__((tls_model("initial-exec")));
 static _Thread_local bool waits __attribute__((tls_model("initial-exec")));
 
-void tp_sleep_note_wakeup(void)
+void tp_sleep_note_wakeup(bool alone)
 {
-	woken = waits = true;
+	woken = !alone;
+	waits = true;
 }
 
 bool tp_sleep_has_waited(void)

@@ -31,8 +31,11 @@ bool tp_sleep_emulate(int listener);
 /* When a sleep that begins now has to end (tp_clock_ns): SO_RCVTIMEO, or TP_NEVER. */
 int64_t tp_sleep_deadline(int listener);
 
-/* A mark for this thread: epoll, or poll or select for a listener, has just woken it. */
-void tp_sleep_note_wakeup(void);
+/*
+ * A mark for this thread: epoll, or poll or select for a listener, has just woken it. A
+ * program that waited for the listener alone may as well sleep in accept.
+ */
+void tp_sleep_note_wakeup(bool alone);
 
 /* Whether it has, since the last call of this; and whether it ever has. */
 bool tp_sleep_was_woken(void);

@@ -202,7 +202,7 @@ static int wait_all(struct wait *wait)
 		news = wait_and_look(wait);
 	while (!news && !is_over(wait) && (wait->has_space || !tp_room_any()));
 	if (news > 0)
-		tp_sleep_note_wakeup();
+		tp_sleep_note_wakeup(wait->count == 1);
 	share(wait);
 	return news;
 }
@@ -211,7 +211,7 @@ static bool has_listener(const struct pollfd *fds, nfds_t count)
 {
 	bool found = false;
 	for (nfds_t i = 0; i < count; i++)
-		if (fds[i].events & READ_EVENTS && tp_watch_learn(fds[i].fd))
+		if (is_watched(&fds[i]))
 			found = true;
 	return found;
 }
@@ -348,7 +348,7 @@ static bool sets_have_listener(const struct sets *sets)
 {
 	bool found = false;
 	for (int fd = 0; fd < sets->count; fd++)
-		if (wanted_events(sets, fd) & POLLIN && tp_watch_learn(fd))
+		if (wanted_events(sets, fd) & POLLIN && tp_watch_has(fd, TP_LISTENS))
 			found = true;
 	return found;
 }

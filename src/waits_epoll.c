@@ -112,6 +112,6 @@ int tp_waits_epoll(struct tp_epoll_wait call)
 {
 	int n = tp_share_any() ? wait_beside_doors(&call) : call_epoll(&call);
 	if (n > 0)
-		tp_sleep_note_wakeup(); /* accept wants to know */
+		tp_sleep_note_wakeup(false); /* accept wants to know */
 	return n;
 }

@@ -6,12 +6,8 @@
 
 _Atomic uint64_t tp_watch_bits[TP_WATCHES][TP_WATCH_MAX / 64];
 
-/*
- * Listeners that are not known to be NONBLOCKING, and one more while inherited ones are
- * expected.
- */
+/* Listeners that are not known to be NONBLOCKING. */
 atomic_int tp_watch_open_questions;
-static atomic_bool inherited_expected;
 
 /* Whether the bit was set before. */
 static bool set_bit(int fd, enum tp_watch what)
@@ -40,36 +36,12 @@ void tp_watch_forget(int fd)
 {
 	if (fd < 0 || fd >= TP_WATCH_MAX)
 		return;
-	clear_bit(fd, TP_ORDINARY);
 	if (!clear_bit(fd, TP_LISTENS))
 		return;
 	if (!clear_bit(fd, TP_NONBLOCKING))
 		atomic_fetch_sub(&tp_watch_open_questions, 1);
 	for (enum tp_watch what = 0; what < TP_WATCHES; what++)
 		clear_bit(fd, what);
-}
-
-bool tp_watch_learn(int fd)
-{
-	int listens = 0, saved = errno;
-	socklen_t size = sizeof listens;
-	if (tp_watch_has(fd, TP_LISTENS))
-		return true;
-	if (!atomic_load_explicit(&inherited_expected, memory_order_relaxed) ||
-	    tp_watch_has(fd, TP_ORDINARY) || fd < 0)
-		return false;
-	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
-	tp_watch_add(fd, listens ? TP_LISTENS : TP_ORDINARY);
-	errno = saved;
-	return listens;
-}
-
-void tp_watch_expect_inherited(bool expect)
-{
-	if (atomic_load_explicit(&inherited_expected, memory_order_relaxed) == expect)
-		return;
-	if (atomic_exchange(&inherited_expected, expect) != expect)
-		atomic_fetch_add(&tp_watch_open_questions, expect ? 1 : -1);
 }
 
 int tp_watch_next(int fd)

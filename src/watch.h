@@ -15,7 +15,6 @@
 
 enum tp_watch {
 	TP_LISTENS,  /* a TCP listener the rules may apply to */
-	TP_ORDINARY, /* it was looked at, and is none */
 	TP_POLLED,   /* the program waits for the listener in poll or select */
 	TP_CAREFUL, /* ... accept on it may sleep, and has met one that came to nothing */
 	TP_NONBLOCKING, /* accept on it does not sleep, as the program wants it */
@@ -52,15 +51,6 @@ void tp_watch_add(int fd, enum tp_watch what);
 
 /* The descriptor is no listener any more. */
 void tp_watch_forget(int fd);
-
-/*
- * Whether it is a listener, for one that may have been inherited: asks the kernel when
- * the descriptor is not known yet, once (SO_ACCEPTCONN, socket(7)). errno is kept.
- */
-bool tp_watch_learn(int fd);
-
-/* There may be inherited listeners, until the first accept shows where they are. */
-void tp_watch_expect_inherited(bool expect);
 
 /* The next descriptor from fd on that LISTENS, or -1. */
 int tp_watch_next(int fd);

@@ -9,6 +9,7 @@
 enum { TP_CLI_YES = 0, TP_CLI_NO = 1, TP_CLI_USAGE = 2 };
 
 /* The subcommands: argv[0] is "truepeer NAME"; each returns the exit status. */
+int tp_cli_check(int argc, char **argv);
 int tp_cli_decode(int argc, char **argv);
 int tp_cli_doctor(int argc, char **argv);
 int tp_cli_run(int argc, char **argv);

@@ -13,6 +13,8 @@ static const struct {
 	const char *summary;
 } subcommands[] = {
 	{"run", "truepeer run", tp_cli_run, "start a server with the library"},
+	{"check", "truepeer check", tp_cli_check,
+	 "show the rules, or what is wrong with them"},
 	{"doctor", "truepeer doctor", tp_cli_doctor,
 	 "why is the client's address still the balancer's?"},
 	{"decode", "truepeer decode", tp_cli_decode, "show a captured PROXY header"},

@@ -232,7 +232,7 @@ LOADER = {"openat", "read", "pread64", "newfstatat", "fstat", "mmap", "mprotect"
 
 @unsanitized
 @pytest.mark.parametrize("variables", [{}, {"LOG": "syslog"}, {"PROGRAMS": "vsftpd"}], ids=str)
-def test_program_that_accepts_nothing_makes_no_system_call_more_but_a_look_for_channels(tmp_path, variables):
+def test_program_that_accepts_nothing_makes_no_system_call_more_but_a_look_at_its_descriptors(tmp_path, variables):
     strace = find("strace", "strace")
 
     def calls(plain):
@@ -241,7 +241,7 @@ def test_program_that_accepts_nothing_makes_no_system_call_more_but_a_look_for_c
         subprocess.run([strace, "-o", log, *sets, "/bin/true"], env=environment(plain=True), check=True)
         return Counter(re.findall(r"^(\w+)\(", log.read_text(), re.M))
     more = calls(False) - calls(True)
-    assert set(more) <= LOADER | {"poll"} and more["poll"] <= 1
+    assert set(more) <= LOADER | {"poll", "getsockopt"} and more["poll"] <= 2
     assert more["openat"] == 1 and more["readlink"] == ("PROGRAMS" in variables)
 
 

@@ -172,7 +172,7 @@ def nginx(run, tmp_path):
     if not modules and "--with-stream " not in version:
         pytest.skip("nginx is without stream (Debian package libnginx-mod-stream)")
 
-    def start(server, host):
+    def start(server, host, options=""):
         config = tmp_path / "nginx.conf"
         with listener(host) as front:
             port = front.getsockname()[1]
@@ -182,7 +182,7 @@ def nginx(run, tmp_path):
                 daemon off; pid {tmp_path}/nginx.pid; error_log stderr;
                 events {{ }}
                 stream {{ server {{
-                    listen {where}; proxy_pass 127.0.0.1:{server.port}; proxy_protocol on;
+                    listen {where} {options}; proxy_pass 127.0.0.1:{server.port}; proxy_protocol on;
                 }} }}
                 """)
             # NGINX is how nginx hands its listeners to its successor: no port to lose
@@ -203,6 +203,28 @@ def test_nginx_names_the_client(serve, nginx, host):
 def test_nginx_is_the_client_without_the_library(serve, nginx, host):
     server = serve("loop", "-6", plain=True)
     header_seen(server, nginx(server, host), host)
+
+
+REALIP = "proxy_protocol; set_real_ip_from 127.0.0.0/8"
+SIX = b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n"
+
+
+def through_realip(nginx, server):
+    with connect(nginx(server, "127.0.0.1", REALIP)) as client:
+        client.sendall(SIX)
+        return converse(client, PAYLOAD)
+
+
+def test_nginx_with_realip_mixes_families_which_lenient_takes(serve, nginx):
+    server = serve("loop", "-6", LENIENT="mixed-family")
+    assert through_realip(nginx, server) == ("inet6 2001:db8::7 56324", "inet6 2001:db8::7 56324", "", PAYLOAD)
+
+
+def test_nginx_with_realip_mixes_families_which_is_refused(serve, nginx):
+    server = serve("loop", "-6")
+    with pytest.raises((AssertionError, ConnectionResetError)):
+        through_realip(nginx, server)
+    assert "PROXY TCP6 2001:db8::7 127.0.0" in server.stderr
 
 
 # ---- curl and socat ----

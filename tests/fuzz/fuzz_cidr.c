@@ -78,7 +78,7 @@ static void check_set(const struct tp_prefix *prefixes, size_t count,
 		      const struct tp_addr *addr)
 {
 	struct tp_prefix sorted[MOST];
-	struct tp_prefix_set set = {sorted, count};
+	struct tp_prefix_set set = {sorted, count, 0};
 	memcpy(sorted, prefixes, count * sizeof *prefixes);
 	tp_prefix_set_finish(&set);
 	LAW(set.count <= count && !set.count == !count);

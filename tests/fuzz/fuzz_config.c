@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings (config.h). Input: variables without their "TRUEPEER_", a line each. */
+/*
+ * The settings (config.h). Input: variables without their "TRUEPEER_", a line each; the
+ * same is read as a rules file, too.
+ */
 #include <stdbool.h>
 #include <string.h>
 
@@ -30,39 +33,48 @@ static size_t split(const uint8_t *data, size_t size, char **variables)
 	return count;
 }
 
-static bool is_one_of(const struct tp_config_mistake *mistake, char *const *variables)
+struct reading {
+	struct tp_config config;
+	size_t mistakes;
+};
+
+static bool lies_in(const struct tp_mistake *mistake, const char *text, size_t len)
+{
+	return mistake->word >= text && mistake->word + mistake->word_len <= text + len;
+}
+
+static bool is_one_of(const struct tp_mistake *mistake, const char *const *variables)
 {
 	for (; *variables; variables++)
-		if (mistake->word >= *variables &&
-		    mistake->word + mistake->word_len <= *variables + strlen(*variables))
+		if (lies_in(mistake, *variables, strlen(*variables)))
 			return tp_config_knows(*variables) &&
-			       !strncmp(*variables, mistake->variable,
-					strlen(mistake->variable));
+			       !strncmp(*variables, mistake->setting,
+					strlen(mistake->setting));
 	return false;
 }
 
-static void check_mistake(const struct tp_policy *policy,
-			  const struct tp_config_mistake *mistake, char *const *variables)
+static void check_mistake(void *context, const struct tp_mistake *mistake)
 {
-	LAW(policy->state == TP_POLICY_BROKEN);
-	LAW(mistake->variable && !strncmp(mistake->variable, PREFIX, strlen(PREFIX)));
-	LAW(mistake->expected && mistake->expected[0]);
-	LAW(mistake->word_len && is_one_of(mistake, variables));
+	struct reading *reading = context;
+	const struct tp_config *config = &reading->config;
+	struct tp_text text = {0};
+	reading->mistakes++;
+	LAW(mistake->reason || mistake->expected);
+	if (mistake->file)
+		LAW(!mistake->word || lies_in(mistake, config->text, config->len));
+	else
+		LAW(mistake->word_len && is_one_of(mistake, config->variables));
+	tp_mistake_put(&text, mistake);
+	LAW(text.len);
 }
 
-static void check_policy(const struct tp_policy *policy)
+static void check_rule(const struct tp_rule *rule)
 {
-	const struct tp_rule *rule = &policy->rule;
-	bool trusts = rule->trust.count || rule->trusts_unix;
-	LAW(policy->state == (trusts ? TP_POLICY_ON : TP_POLICY_OFF));
 	LAW(rule->timeout_ms >= 1 && rule->timeout_ms <= 3600000);
-	LAW(rule->max_header >= TP_HEADER_V2_MIN && rule->max_header <= TP_HEADER_V2_MAX);
-	LAW(rule->max_pending <= 65536);
+	LAW(rule->limits.max >= TP_HEADER_V2_MIN && rule->limits.max <= TP_HEADER_V2_MAX);
 	LAW(rule->versions[1] || rule->versions[2]);
 	LAW(rule->ipv6 <= TP_IPV6_REJECT && rule->defer <= TP_DEFER_OFF);
-	LAW(policy->log.level <= TP_LOG_INFO && policy->log.target <= TP_LOG_NONE);
-	if (policy->log.target == TP_LOG_FILE)
-		LAW(policy->log.path.len > 1 && policy->log.path.text[0] == '/');
+	LAW(rule->trust.count || rule->trusts_unix || rule->untrusted);
 	for (size_t i = 0; i < rule->listen_count; i++)
 		LAW(rule->listen[i].path.len ? rule->listen[i].path.text[0] == '/'
 					     : rule->listen[i].first_port &&
@@ -75,6 +87,32 @@ static void check_policy(const struct tp_policy *policy)
 	}
 }
 
+static void check_policy(const struct tp_policy *policy)
+{
+	LAW(policy->state == (policy->rule_count ? TP_POLICY_ON : TP_POLICY_OFF));
+	LAW(policy->max_pending <= 65536);
+	LAW(policy->log.level <= TP_LOG_INFO && policy->log.target <= TP_LOG_NONE);
+	if (policy->log.target == TP_LOG_FILE)
+		LAW(policy->log.path.len > 1 && policy->log.path.text[0] == '/');
+	for (size_t i = 0; i < policy->rule_count; i++)
+		check_rule(&policy->rules[i]);
+}
+
+static void read_config(struct tp_config config)
+{
+	struct reading reading = {.config = config};
+	struct tp_policy policy;
+	void *memory = malloc(tp_config_memory(&config));
+	LAW(memory);
+	memset(&policy, 0x5a, sizeof policy);
+	tp_config_read(&config, memory, &policy,
+		       (struct tp_mistake_sink){check_mistake, &reading});
+	LAW((policy.state == TP_POLICY_BROKEN) == (reading.mistakes > 0));
+	if (!reading.mistakes)
+		check_policy(&policy);
+	free(memory);
+}
+
 /* A program that is listed under one of two names is listed. */
 static void check_programs(const char *const *variables)
 {
@@ -85,23 +123,27 @@ static void check_programs(const char *const *variables)
 	     tp_config_names_program(variables, other)));
 }
 
+static void check_files(const char *const *variables)
+{
+	size_t len = 0;
+	const char *rules = tp_config_rules_file(variables, "/fixed", &len);
+	struct tp_path stats = tp_config_stats(variables);
+	LAW(!rules || len);
+	LAW(!stats.len || stats.text[0] == '/');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *variables[MOST + 1];
-	struct tp_policy policy;
-	struct tp_config_mistake mistake = {0};
+	static const char *const none[] = {NULL};
 	size_t count = split(data, size, variables);
 	const char *const *given = (const char *const *)variables;
-	size_t bytes = tp_config_memory(given);
-	void *memory = malloc(bytes ? bytes : 1);
-	LAW(memory);
-	memset(&policy, 0x5a, sizeof policy);
-	if (tp_config_read(given, memory, &policy, &mistake))
-		check_policy(&policy);
-	else
-		check_mistake(&policy, &mistake, variables);
+	const char *text = (const char *)data;
+	read_config((struct tp_config){.variables = given});
+	read_config((struct tp_config){none, "/rules", text, size, NULL});
+	read_config((struct tp_config){given, "/rules", text, size, NULL});
 	check_programs(given);
-	free(memory);
+	check_files(given);
 	while (count)
 		free(variables[--count]);
 	return 0;

@@ -199,9 +199,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake.stream = data + 1 + moves;
 	fake.size = size - 1 - moves;
 	fake.low_water = LOW_WATER;
-	enum tp_received received = tp_receive(5, max, &reception);
+	const struct tp_header_limits limits = {max, false};
+	enum tp_received received = tp_receive(5, &limits, &reception);
 	if (received == TP_RECEIVED_MORE)
-		received = tp_await(5, max, TIMEOUT_MS, &reception);
+		received = tp_await(5, &limits, TIMEOUT_MS, &reception);
 	check(received, &reception, max);
 	return 0;
 }

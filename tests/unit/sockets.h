@@ -15,6 +15,9 @@
 #define PATIENCE_MS                                                                      \
 	20000 /* no wait in these tests is longer, and none normally comes near */
 
+/* tp_header_limits with this `max`, for the length of a statement. */
+#define LIMITS(max) (&(const struct tp_header_limits){max, false})
+
 /* The two ends of a connection. */
 struct pair {
 	int client, server;

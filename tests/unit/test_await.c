@@ -54,12 +54,13 @@ struct stay {
 static struct stay stay(uint32_t timeout_ms)
 {
 	struct stay stay;
-	stay.received = tp_receive(pair.server, TP_HEADER_V2_MAX, &stay.reception);
+	stay.received =
+		tp_receive(pair.server, LIMITS(TP_HEADER_V2_MAX), &stay.reception);
 	ck_assert_int_eq(stay.received, TP_RECEIVED_MORE);
 	stay.ms = -now_ms(CLOCK_MONOTONIC);
 	stay.cpu_ms = -now_ms(CLOCK_THREAD_CPUTIME_ID);
-	stay.received =
-		tp_await(pair.server, TP_HEADER_V2_MAX, timeout_ms, &stay.reception);
+	stay.received = tp_await(pair.server, LIMITS(TP_HEADER_V2_MAX), timeout_ms,
+				 &stay.reception);
 	stay.ms += now_ms(CLOCK_MONOTONIC);
 	stay.cpu_ms += now_ms(CLOCK_THREAD_CPUTIME_ID);
 	return stay;
@@ -154,10 +155,11 @@ END_TEST
 START_TEST(a_header_that_was_there_before_is_received)
 {
 	struct tp_reception reception;
-	ck_assert_int_eq(tp_receive(pair.server, 4096, &reception), TP_RECEIVED_MORE);
+	ck_assert_int_eq(tp_receive(pair.server, LIMITS(4096), &reception),
+			 TP_RECEIVED_MORE);
 	send_all(pair.client, V1, V1_SIZE);
 	await_bytes(pair.server, V1_SIZE);
-	ck_assert_int_eq(tp_await(pair.server, 4096, LONG, &reception),
+	ck_assert_int_eq(tp_await(pair.server, LIMITS(4096), LONG, &reception),
 			 TP_RECEIVED_HEADER);
 }
 END_TEST

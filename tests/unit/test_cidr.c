@@ -176,7 +176,7 @@ START_TEST(every_length_reaches_to_its_last_address)
 	draw_bytes(ip.ip, bits / 8);
 	ip.ip[0] |= 1; /* not within ::ffff:0:0/96, even with this bit changed */
 	struct tp_prefix prefix = prefix_of(&ip, length);
-	struct tp_prefix_set set = {&prefix, 1};
+	struct tp_prefix_set set = {&prefix, 1, 0};
 	tp_prefix_set_finish(&set);
 	for (unsigned bit = 0; bit < bits; bit++) {
 		struct tp_addr other = ip;
@@ -201,7 +201,7 @@ END_TEST
 START_TEST(no_address_is_in_no_set)
 {
 	struct tp_prefix prefixes[2];
-	struct tp_prefix_set set = {prefixes, 2};
+	struct tp_prefix_set set = {prefixes, 2, 0};
 	struct tp_addr none = {.family = AF_UNSPEC}, local = {.family = AF_UNIX};
 	ck_assert_ptr_null(parse("0.0.0.0/0", &prefixes[0]));
 	ck_assert_ptr_null(parse("::/0", &prefixes[1]));
@@ -243,7 +243,7 @@ START_TEST(nested_and_duplicate_prefixes_are_dropped)
 		"192.0.2.0/24", "10.0.0.0/16", "192.0.2.0",	 "2001:db8::/32",
 		"2001:db8::1",	"11.0.0.0/8",  "2001:db8::/127", "::ffff:10.0.0.0/104"};
 	struct tp_prefix prefixes[COUNT(texts)];
-	struct tp_prefix_set set = {prefixes, COUNT(texts)};
+	struct tp_prefix_set set = {prefixes, COUNT(texts), 0};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		ck_assert_ptr_null(parse(texts[i], &prefixes[i]));
 	tp_prefix_set_finish(&set);
@@ -315,7 +315,7 @@ static struct tp_addr random_member(const struct tp_prefix *prefix)
 static void compare_with_naive_search(size_t count, int lookups)
 {
 	static struct tp_prefix prefixes[MANY], sorted[MANY];
-	struct tp_prefix_set set = {sorted, count};
+	struct tp_prefix_set set = {sorted, count, 0};
 	for (size_t i = 0; i < count; i++)
 		prefixes[i] = random_prefix();
 	memcpy(sorted, prefixes, count * sizeof *sorted);
@@ -346,7 +346,7 @@ END_TEST
 START_TEST(ten_thousand_addresses_are_all_kept)
 {
 	static struct tp_prefix prefixes[MANY];
-	struct tp_prefix_set set = {prefixes, MANY};
+	struct tp_prefix_set set = {prefixes, MANY, 0};
 	struct tp_addr ip = {.family = AF_INET, .ip = {10}};
 	for (unsigned i = 0; i < MANY; i++) { /* each second address */
 		unsigned low = i * 7919 % MANY * 2;

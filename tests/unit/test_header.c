@@ -289,6 +289,46 @@ START_TEST(v1_bad_lines_tell_the_place)
 }
 END_TEST
 
+static const struct {
+	const char *line;
+	const char *src, *dst; /* NULL: bad in any case */
+} mixed[] = {
+	{"PROXY TCP6 2001:db8::7 192.0.2.1 56324 443\r\n", "2001:db8::7", "192.0.2.1"},
+	{"PROXY TCP4 203.0.113.7 2001:db8::1 56324 443\r\n", "203.0.113.7",
+	 "2001:db8::1"},
+	{"PROXY TCP4 203.0.113.7 ::ffff:192.0.2.1 1 2\r\n", "203.0.113.7",
+	 "::ffff:192.0.2.1"},
+	{"PROXY TCP4 2001:db8::7 192.0.2.1 1 2\r\n", NULL, NULL},
+	{"PROXY TCP6 203.0.113.7 2001:db8::1 1 2\r\n", NULL, NULL},
+	{"PROXY TCP6 203.0.113.7 192.0.2.1 1 2\r\n", NULL, NULL},
+	{"PROXY TCP4 203.0.113.7 192.0.2.256 1 2\r\n", NULL, NULL},
+	{"PROXY TCP4 203.0.113.7 2001:db8::1x 1 2\r\n", NULL, NULL},
+	{"PROXY TCP4 203.0.113.7  1 2\r\n", NULL, NULL},
+};
+
+START_TEST(v1_destination_of_the_other_family_is_taken_where_it_is_asked_for)
+{
+	const struct tp_header_limits lenient = {NO_LIMIT, true};
+	size_t len = strlen(mixed[_i].line);
+	const uint8_t *line = flush_copy(mixed[_i].line, len);
+	struct tp_header header;
+	ck_assert_int_eq(tp_header_parse(line, len, NO_LIMIT, &header), TP_BAD);
+	enum tp_verdict expected = mixed[_i].src ? TP_DONE : TP_BAD;
+	ck_assert_int_eq(tp_header_parse_within(line, len, &lenient, &header), expected);
+	if (expected == TP_BAD)
+		return;
+	struct tp_addr src = addr(mixed[_i].src, header.src.port);
+	struct tp_addr dst = addr(mixed[_i].dst, header.dst.port);
+	ck_assert_mem_eq(&header.src, &src, sizeof src);
+	ck_assert_mem_eq(&header.dst, &dst, sizeof dst);
+	ck_assert(tp_header_names_client(&header));
+	for (size_t cut = 0; cut < len; cut++)
+		ck_assert_int_eq(tp_header_parse_within(flush_copy(mixed[_i].line, cut),
+							cut, &lenient, &header),
+				 TP_MORE);
+}
+END_TEST
+
 START_TEST(v1_takes_107_bytes_and_not_one_more)
 {
 	char line[] = "PROXY UNKNOWN " X80 X10 "xx\r\n";
@@ -979,6 +1019,9 @@ static void add_v1_tests(TCase *tcase)
 	tcase_add_table(tcase, v1_is_written_canonically, v1_right);
 	tcase_add_table(tcase, v1_wrong_lines_are_bad, v1_wrong);
 	tcase_add_test(tcase, v1_bad_lines_tell_the_place);
+	tcase_add_table(tcase,
+			v1_destination_of_the_other_family_is_taken_where_it_is_asked_for,
+			mixed);
 	tcase_add_test(tcase, v1_takes_107_bytes_and_not_one_more);
 	tcase_add_test(tcase, v1_lines_end_at_cr_lf_only);
 }

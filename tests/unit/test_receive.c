@@ -39,7 +39,7 @@ static void tear_down(void)
 static enum tp_received receive(struct tp_reception *reception)
 {
 	memset(reception, 0xff, sizeof *reception);
-	return tp_receive(pair.server, TP_HEADER_V2_MAX, reception);
+	return tp_receive(pair.server, LIMITS(TP_HEADER_V2_MAX), reception);
 }
 
 static void assert_remains(const void *bytes, size_t len)
@@ -277,8 +277,10 @@ START_TEST(a_header_beyond_the_limit_is_bad_at_once)
 	uint8_t *header = long_header(5000);
 	send_all(pair.client, header, 16);
 	await_bytes(pair.server, 16);
-	ck_assert_int_eq(tp_receive(pair.server, 4999, &reception), TP_RECEIVED_BAD);
-	ck_assert_int_eq(tp_receive(pair.server, 5000, &reception), TP_RECEIVED_MORE);
+	ck_assert_int_eq(tp_receive(pair.server, LIMITS(4999), &reception),
+			 TP_RECEIVED_BAD);
+	ck_assert_int_eq(tp_receive(pair.server, LIMITS(5000), &reception),
+			 TP_RECEIVED_MORE);
 	free(header);
 }
 END_TEST
@@ -369,11 +371,12 @@ START_TEST(what_the_kernel_refuses_is_told)
 	struct tp_reception reception;
 	int unconnected = socket(AF_INET, SOCK_STREAM, 0),
 	    file = open("/dev/null", O_RDONLY);
-	ck_assert_int_eq(tp_receive(-1, 4096, &reception), TP_RECEIVED_FAILED);
+	ck_assert_int_eq(tp_receive(-1, LIMITS(4096), &reception), TP_RECEIVED_FAILED);
 	ck_assert_int_eq(errno, EBADF);
-	ck_assert_int_eq(tp_receive(file, 4096, &reception), TP_RECEIVED_FAILED);
+	ck_assert_int_eq(tp_receive(file, LIMITS(4096), &reception), TP_RECEIVED_FAILED);
 	ck_assert_int_eq(errno, ENOTSOCK);
-	ck_assert_int_eq(tp_receive(unconnected, 4096, &reception), TP_RECEIVED_FAILED);
+	ck_assert_int_eq(tp_receive(unconnected, LIMITS(4096), &reception),
+			 TP_RECEIVED_FAILED);
 	ck_assert_int_eq(errno, ENOTCONN);
 	close(unconnected);
 	close(file);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* All the settings: the variables and the rules file they lead to, read and kept. */
+#ifndef TP_RULESET_H
+#define TP_RULESET_H
+
+#include "mistake.h"
+#include "rule.h"
+#include "rules_file.h"
+
+/* One mapping of its own; what the policy points to is in it, or in the file. */
+struct tp_ruleset {
+	struct tp_policy policy;
+	struct tp_rules_file *file; /* NULL: none was read */
+	size_t mapped;		    /* bytes of all this */
+	max_align_t lists[];
+};
+
+/*
+ * Reads the variables ("TRUEPEER_NAME=value", ended by NULL) and the rules file that they
+ * name, or `fixed` (TP_RULES_FILE) when they name none and make no rule, if there is one.
+ * The names are those of the program, ended by NULL; NULL: of none. Mistakes go to the
+ * sink. NULL without memory. The variables must live as long as what
+ * is returned. No stdio, no malloc; safe in threads and signal handlers. errno is not
+ * kept.
+ */
+struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
+				   const char *fixed, struct tp_mistake_sink sink);
+
+void tp_ruleset_free(struct tp_ruleset *ruleset);
+
+#endif
