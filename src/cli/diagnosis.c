@@ -2,12 +2,15 @@
 #include "diagnosis.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "executable.h"
 #include "native.h"
 #include "settings.h"
@@ -395,6 +398,55 @@ static void examine_connections(struct subject *subject)
 			senders.late_names.text);
 }
 
+/* What was counted, of all listeners. */
+static uint64_t sum(const struct tp_stats_file *file, enum tp_outcome outcome,
+		    enum tp_reason reason)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i <= TP_STATS_LISTENERS; i++)
+		count += file->listeners[i].connections[outcome][reason];
+	return count;
+}
+
+/* One connection in ten is more than scanners and probes make. */
+static void examine_counters(struct subject *subject)
+{
+	static struct tp_stats_file file;
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", subject->process->pid);
+	int fd = tp_counters_open_process(pid, O_RDONLY);
+	bool counted = fd >= 0 && tp_counters_read(fd, &file);
+	if (fd >= 0)
+		close(fd);
+	if (!counted)
+		return;
+	uint64_t proxied = sum(&file, TP_OUTCOME_PROXIED, TP_REASON_NONE);
+	uint64_t missing = sum(&file, TP_OUTCOME_REJECTED, TP_REASON_NO_HEADER) +
+			   sum(&file, TP_OUTCOME_REJECTED, TP_REASON_SILENT);
+	uint64_t malformed = sum(&file, TP_OUTCOME_REJECTED, TP_REASON_MALFORMED) +
+			     sum(&file, TP_OUTCOME_REJECTED, TP_REASON_CUT) +
+			     sum(&file, TP_OUTCOME_REJECTED, TP_REASON_LATE) +
+			     sum(&file, TP_OUTCOME_REJECTED, TP_REASON_VERSION);
+	if (missing && missing >= proxied / 10)
+		tp_finding_add(subject->findings, "missing-header",
+			       "let the balancer send it (HAProxy: send-proxy-v2; nginx: "
+			       "proxy_protocol on), and at once; for senders that never "
+			       "do, TRUEPEER_HEADER=optional",
+			       "%" PRIu64
+			       " connections from trusted sources were refused "
+			       "for bringing no header, and %" PRIu64 " served",
+			       missing, proxied);
+	if (malformed && malformed >= proxied / 10)
+		tp_finding_add(subject->findings, "malformed-header",
+			       "look at what the balancer sends: the log has the first "
+			       "bytes, and truepeer decode explains them",
+			       "%" PRIu64
+			       " connections from trusted sources were refused "
+			       "for a header that is broken, late or of a version not "
+			       "taken, and %" PRIu64 " served",
+			       malformed, proxied);
+}
+
 /* ---- the server ---- */
 
 static void examine_ring(struct subject *subject)
@@ -434,10 +486,8 @@ static void examine_server(struct subject *subject)
 
 /* Of a process that has the library; in the order in which a connection meets them. */
 static void (*const examinations[])(struct subject *) = {
-	examine_listeners,
-	examine_connections,
-	examine_ring,
-	examine_server,
+	examine_listeners, examine_connections, examine_counters,
+	examine_ring,	   examine_server,
 };
 
 void tp_diagnose_process(const struct tp_diagnosis *diagnosis,

@@ -15,6 +15,7 @@
 #include "addr.h"
 #include "cli.h"
 #include "clock.h"
+#include "counters.h"
 #include "stats_file.h"
 
 static const char usage[] =
@@ -65,68 +66,6 @@ struct report {
 };
 
 /* ---- reading ---- */
-
-static bool is_right(const struct tp_stats_file *file, ssize_t len)
-{
-	return len == (ssize_t)sizeof *file && file->size == sizeof *file &&
-	       file->version == TP_STATS_VERSION &&
-	       !memcmp(file->magic, TP_STATS_MAGIC, sizeof file->magic);
-}
-
-/* Read, not mapped: a file that somebody cuts short must not end this program. */
-static bool read_file(int fd, struct tp_stats_file *file)
-{
-	struct stat st;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return false;
-	return is_right(file, pread(fd, file, sizeof *file, 0));
-}
-
-/* A file's descriptor when it holds counters, else -1. */
-static int open_file(const char *path, int flags)
-{
-	static struct tp_stats_file file;
-	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || read_file(fd, &file))
-		return fd;
-	close(fd);
-	errno = EINVAL;
-	return -1;
-}
-
-/*
- * The file that a line of /proc/PID/maps names. By way of map_files it is found whatever
- * its name is by now, but that takes root (proc(5)); else by its name.
- */
-static int open_mapping(const char *pid, char *line, int flags)
-{
-	char path[PATH_MAX], range[64], access[8];
-	int at = 0;
-	line[strcspn(line, "\n")] = '\0';
-	if (sscanf(line, "%63s %7s %*s %*s %*s %n", range, access, &at) < 2 ||
-	    strcmp(access, "rw-s") || line[at] != '/')
-		return -1;
-	snprintf(path, sizeof path, "/proc/%s/map_files/%s", pid, range);
-	int fd = open_file(path, flags);
-	return fd < 0 ? open_file(line + at, flags) : fd;
-}
-
-static int open_process(const char *pid, int flags)
-{
-	char path[64], *line = NULL;
-	size_t size = 0;
-	int fd = -1;
-	snprintf(path, sizeof path, "/proc/%s/maps", pid);
-	FILE *maps = fopen(path, "re");
-	if (!maps)
-		return -1;
-	while (fd < 0 && getline(&line, &size, maps) > 0)
-		fd = open_mapping(pid, line, flags);
-	free(line);
-	fclose(maps);
-	errno = ENOENT;
-	return fd;
-}
 
 static bool is_number(const char *word)
 {
@@ -194,7 +133,7 @@ static bool make_report(int fd, struct report *report)
 	static struct tp_stats_file file;
 	char name[LISTENER];
 	*report = (struct report){0};
-	if (!read_file(fd, &file))
+	if (!tp_counters_read(fd, &file))
 		return false;
 	for (size_t i = 0; i < TP_STATS_LISTENERS; i++) {
 		if (file.listeners[i].state != TP_STATS_NAMED)
@@ -383,8 +322,8 @@ static int run(const struct options *options)
 {
 	int flags = options->reset ? O_RDWR : O_RDONLY;
 	const char *target = options->target;
-	int fd = is_number(target) ? open_process(target, flags)
-				   : open_file(target, flags);
+	int fd = is_number(target) ? tp_counters_open_process(target, flags)
+				   : tp_counters_open(target, flags);
 	if (fd < 0 && errno != EINVAL && !is_number(target))
 		return no_counters(target, strerror(errno));
 	if (fd < 0)

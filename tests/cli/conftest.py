@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import harness  # noqa: E402  (found by the path above)
 
-TRUEPEER = os.environ.get("COMMAND") or str(HERE.parents[1] / "src/truepeer")
+TRUEPEER = harness.COMMAND
 VECTORS = harness.reference.load(HERE.parent / "vectors/public.jsonl")
 
 

@@ -310,6 +310,21 @@ def test_the_header_is_late(serve):
         assert asked(server.pid) == {}
 
 
+@pytest.mark.parametrize("sent, cause", [
+    (b"EHLO there\r\n", "missing-header"), (b"PROXY TCP4 nonsense\r\n", "malformed-header"),
+])
+def test_the_counters_tell_of_headers(sent, cause, serve, folder):
+    server = serve(STATS=folder / f"{cause}.stats")
+    for _ in range(3):
+        assert harness.is_refused(server.port, sent)
+    assert_cause(cause, "3 connections", server.pid)
+    for i in range(40):
+        harness.ask(server.port, v2())
+        if i == 20:
+            assert list(asked(server.pid)) == [cause]  # 3 in 21
+    assert asked(server.pid) == {}
+
+
 def test_a_second_copy(start, server_path, folder):
     (folder / "copy").mkdir()
     copy = folder / "copy/libtruepeer.so"
