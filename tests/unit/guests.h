@@ -37,8 +37,11 @@ static inline void set_policy(const char *setting)
 	const char *const variables[] = {setting, "TRUEPEER_TRUST=loopback",
 					 "TRUEPEER_TIMEOUT=5s", NULL};
 	struct tp_config_mistake mistake;
-	void *memory = malloc(tp_config_memory(variables)); /* the policy's for good */
-	ck_assert(tp_config_read(variables, memory, &policy, &mistake));
+	static void *memory[8]; /* connections may point into that of earlier ones */
+	static size_t count;
+	ck_assert_uint_lt(count, COUNT(memory));
+	memory[count] = malloc(tp_config_memory(variables));
+	ck_assert(tp_config_read(variables, memory[count++], &policy, &mistake));
 }
 
 static inline struct inn open_inn(void)
