@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "admit.h"
-#include "config.h"
+#include "ruleset.h"
 #include "sockets.h"
 
 #define V1_MAX 64
@@ -31,17 +31,22 @@ struct guest {
 	struct tp_connection connection;
 };
 
+static inline void ignore_mistake(void *context, const struct tp_mistake *mistake)
+{
+	(void)context;
+	(void)mistake;
+}
+
 /* The settings of these tests, but for one that is given; the time is TIMEOUT_MS. */
 static inline void set_policy(const char *setting)
 {
 	const char *const variables[] = {setting, "TRUEPEER_TRUST=loopback",
 					 "TRUEPEER_TIMEOUT=5s", NULL};
-	struct tp_config_mistake mistake;
-	static void *memory[8]; /* connections may point into that of earlier ones */
-	static size_t count;
-	ck_assert_uint_lt(count, COUNT(memory));
-	memory[count] = malloc(tp_config_memory(variables));
-	ck_assert(tp_config_read(variables, memory[count++], &policy, &mistake));
+	const struct tp_ruleset *ruleset = tp_ruleset_read(
+		variables, NULL, "", (struct tp_mistake_sink){ignore_mistake, NULL});
+	ck_assert_ptr_nonnull(ruleset); /* the policy's for good */
+	ck_assert_int_eq(ruleset->policy.state, TP_POLICY_ON);
+	policy = ruleset->policy;
 }
 
 static inline struct inn open_inn(void)
