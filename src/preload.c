@@ -62,13 +62,6 @@ static void forked(void)
 	tp_room_forked();
 }
 
-/* EXEC goes to the function behind ours; it only comes back from there on an error. */
-static int exec_failed(int result)
-{
-	tp_share_exec_failed();
-	return result;
-}
-
 __attribute__((constructor)) static void load(void)
 {
 	tp_environ_capture();
@@ -154,32 +147,6 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 						     .max = max,
 						     .timeout = timeout,
 						     .mask = mask});
-}
-
-/* What a program that shares its listeners execs has them in common with it, too. (The
- * variants with a list of arguments do not come by here.) */
-EXPORT int execve(const char *path, char *const argv[], char *const envp[])
-{
-	tp_share_before_exec();
-	return exec_failed(tp_real()->execve(path, argv, envp));
-}
-
-EXPORT int execv(const char *path, char *const argv[])
-{
-	tp_share_before_exec();
-	return exec_failed(tp_real()->execv(path, argv));
-}
-
-EXPORT int execvp(const char *file, char *const argv[])
-{
-	tp_share_before_exec();
-	return exec_failed(tp_real()->execvp(file, argv));
-}
-
-EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
-{
-	tp_share_before_exec();
-	return exec_failed(tp_real()->execvpe(file, argv, envp));
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout_ms)

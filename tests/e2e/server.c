@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -536,6 +537,21 @@ static void mode_prefork(int listener)
 	mode_loop_thread(&listener);
 }
 
+/* Every way to start a program that libc has. */
+static void become(int way, const char *path, char *const argv[])
+{
+	pid_t pid;
+
+	if (way == 0)
+		execv(path, argv);
+	else if (way == 1)
+		execl(path, argv[0], argv[1], argv[2], argv[3], NULL);
+	else if (way == 2)
+		execle(path, argv[0], argv[1], argv[2], argv[3], NULL, environ);
+	else if (posix_spawn(&pid, path, NULL, NULL, argv, environ) == 0)
+		pause();
+}
+
 /* The same, but each is a program of its own: the listener is all that they have in common. */
 static void mode_prefork_exec(int listener)
 {
@@ -546,7 +562,7 @@ static void mode_prefork_exec(int listener)
 		if (fork() == 0) {
 			die_with_parent();
 			fcntl(listener, F_SETFD, 0);
-			execv("/proc/self/exe", argv);
+			become(i, "/proc/self/exe", argv);
 			_exit(1);
 		}
 	pause();

@@ -11,8 +11,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 LIBRARY = os.environ["LIBTRUEPEER"]
 EXPORTS = """__poll_chk __ppoll_chk accept accept4 close epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
-execv execve execvp execvpe
-getpeername getsockname listen poll ppoll pselect select truepeer_get truepeer_version""".split()
+execl execle execlp execv execve execvp execvpe fexecve
+getpeername getsockname listen poll posix_spawn posix_spawnp ppoll pselect select truepeer_get truepeer_version""".split()
 HEADERS = sorted((TOP / "src").glob("*.h"))
 
 
