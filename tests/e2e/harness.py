@@ -63,6 +63,14 @@ def find(program, package):
     return path or pytest.skip(f"{program} is not here (Debian package {package})")
 
 
+def private_mounts():
+    """The words before a command that may mount what only it sees."""
+    words = [find("unshare", "util-linux"), "--mount"]
+    if subprocess.run([*words, "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespace here")
+    return words
+
+
 def environment(plain=False, preload=(), **variables):
     """The environment of a server: with the library unless plain, and TRUEPEER_* as given."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TRUEPEER_", "LD_PRELOAD"))}

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, is_refused, read_all,
+from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, is_refused, private_mounts, read_all,
                      v1, v1_six, v2)
 
 NLB = "header_placement"
@@ -166,7 +166,7 @@ def test_connections_that_are_let_in_are_quiet_unless_asked_for(serve, variables
 @pytest.fixture
 def private_dev(run, tmp_path):
     """private_dev(argv, **variables): a program whose /dev is a folder of ours, and that folder."""
-    unshare = find("unshare", "util-linux")
+    unshare = private_mounts()
     if os.geteuid() != 0:
         pytest.skip("a private /dev needs root")
     dev = tmp_path / "dev"
@@ -175,7 +175,7 @@ def private_dev(run, tmp_path):
     def start(argv, **variables):
         script = 'mount --bind "$0" /dev && exec "$@"'
         sets = [f"{k}={v}" for k, v in environment(**variables).items() if k.startswith(("TRUEPEER_", "LD_PRELOAD"))]
-        return run([unshare, "-m", "sh", "-c", script, dev, "env", *sets, *argv], environment(plain=True)).listening()
+        return run([*unshare, "sh", "-c", script, dev, "env", *sets, *argv], environment(plain=True)).listening()
     return dev, start
 
 

@@ -169,9 +169,7 @@ def private(run, server_path, open_folder):
     if os.geteuid() != 0:
         pytest.skip("needs root")
     libc = re.search(r"(/\S*)/libc\.so\.6$", Path("/proc/self/maps").read_text(), re.M)[1]
-    unshare = [find("unshare", "util-linux"), "--mount", "--propagation=private"]
-    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
-        pytest.skip("no mount namespace here")
+    unshare = harness.private_mounts()
 
     def start(command, everywhere="no", owner="root:root", mode="755", capability="", library_mode="4755", started=run):
         env = dict(environment(plain=True), server=str(server_path), owner=owner, mode=mode, capability=capability,
