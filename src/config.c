@@ -161,7 +161,8 @@ const char *tp_config_rules_file(const char *const *variables, const char *fixed
 	struct scan scan = scan_variable(variables, "TRUEPEER_RULES");
 	struct tp_word word;
 	if (!next_word(&scan, &word)) {
-		if (find_rule_variable(variables, &word))
+		scan = scan_variable(variables, "TRUEPEER_TRUST");
+		if (next_word(&scan, &word))
 			return NULL;
 		word = (struct tp_word){fixed, strlen(fixed)};
 	}

@@ -21,7 +21,7 @@ struct tp_config {
 
 /*
  * The rules file that the variables ask for: the value of TRUEPEER_RULES if it is set,
- * `fixed` if no variable that makes a rule is set either, else NULL. Not ended where the
+ * `fixed` if TRUEPEER_TRUST is not set either, else NULL. Not ended where the
  * word ends: *len says where.
  */
 const char *tp_config_rules_file(const char *const *variables, const char *fixed,

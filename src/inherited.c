@@ -31,12 +31,24 @@ static int listen_fds_end(void)
 	return FIRST_LISTEN_FD + count;
 }
 
+static bool listens(int fd)
+{
+	int listens = 0;
+	socklen_t size = sizeof listens;
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+}
+
 static void read_one(const struct tp_policy *policy, int fd)
 {
 	struct tp_connection connection = {.fd = fd, .on_the_spot = true};
 	connection.sender_len = sizeof connection.sender;
-	if (tp_real()->getpeername(fd, &connection.sender.any, &connection.sender_len) ||
-	    !(connection.sender.any.sa_family == AF_UNIX || tp_admit_is_tcp(fd)))
+	if (tp_real()->getpeername(fd, &connection.sender.any, &connection.sender_len)) {
+		/* Reset already; but what came before that can still be read. */
+		if (errno == ENOTCONN && tp_admit_is_tcp(fd) && !listens(fd))
+			tp_admit_end(fd);
+		return;
+	}
+	if (!(connection.sender.any.sa_family == AF_UNIX || tp_admit_is_tcp(fd)))
 		return;
 	if (!tp_peer_is_known(fd) && tp_admit(policy, -1, &connection) == TP_REFUSED)
 		tp_admit_end(fd);

@@ -124,6 +124,14 @@ static int accept_parked(const struct tp_policy *policy, const struct tp_accept 
 	return hand_over(&connection, call);
 }
 
+static void attach_door(int listener)
+{
+	uint64_t key = tp_socket_key(listener);
+	int door = tp_share_own_door(key);
+	if (door >= 0)
+		tp_sets_attach_door(door, listener, key);
+}
+
 /* Parks it, or refuses it where there is no place. */
 static enum tp_parked park(const struct tp_policy *policy, int listener,
 			   struct tp_connection *connection)
@@ -133,6 +141,8 @@ static enum tp_parked park(const struct tp_policy *policy, int listener,
 	enum tp_parked parked = tp_room_park(policy, listener, connection, search);
 	if (parked == TP_PARKED && search)
 		tp_watch_add(listener, TP_SEARCHED);
+	if (parked == TP_PARKED_IN_SET && search && tp_share_any())
+		attach_door(listener);
 	if (parked == TP_PARKED_NOT) {
 		tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
 		tp_admit_reset(connection->fd);
@@ -269,6 +279,7 @@ void tp_listener_inherit(void)
 
 static void make_channel(int listener)
 {
+	tp_room_mark_owner();
 	tp_watch_add(listener, TP_SHARED);
 	tp_share_make(listener);
 }
@@ -280,10 +291,8 @@ void tp_listener_fork(void)
 	for (int fd = tp_watch_next(0); fd >= 0; fd = tp_watch_next(fd + 1)) {
 		if (tp_share_any() && tp_watch_has(fd, TP_SHARED))
 			continue;
-		uint64_t key = tp_socket_key(fd);
 		make_channel(fd);
-		if (tp_share_door(key) >= 0)
-			tp_sets_attach_door(tp_share_door(key), fd, key);
+		attach_door(fd);
 	}
 	tp_share_forked();
 	errno = saved;
@@ -362,10 +371,10 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 
 /* Sleeps in accept, where the program means to: one that was woken is told it was for
  * nothing. */
-static bool sleep_here(const struct tp_accept *call, int why, bool woken,
+static bool sleep_here(const struct tp_accept *call, int why, int mark,
 		       int64_t *deadline_ns)
 {
-	if (woken) {
+	if (tp_sleep_was_woken(mark)) {
 		errno = EAGAIN;
 		return false;
 	}
@@ -376,16 +385,24 @@ static bool sleep_here(const struct tp_accept *call, int why, bool woken,
 	return tp_sleep(call->fd, *deadline_ns);
 }
 
+/* Whether this process will look into the channel again, in a wait that is ours. */
+static bool is_waited_for(int listener)
+{
+	return tp_watch_has(listener, TP_POLLED) || tp_watch_has(listener, TP_EMULATED) ||
+	       tp_sets_hold(listener);
+}
+
 int tp_listener_accept(const struct tp_accept *call)
 {
 	const struct tp_policy *policy = tp_policy_get();
 	int64_t deadline_ns = 0;
 	int result, saved = errno;
-	bool woken = tp_sleep_was_woken(), blind = false;
+	int mark = tp_sleep_take_mark();
+	bool blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
 	while ((result = accept_next(policy, call)) < FAILED) {
-		if (result <= REFUSED && !sleep_here(call, result, woken, &deadline_ns)) {
+		if (result <= REFUSED && !sleep_here(call, result, mark, &deadline_ns)) {
 			result = FAILED;
 			break;
 		}
@@ -394,8 +411,8 @@ int tp_listener_accept(const struct tp_accept *call)
 			blind = true;
 		}
 	}
-	/* One that never waits where we would see it has to look after its own. */
-	if (tp_share_any() && tp_room_any() && (result >= 0 || woken))
+	if (tp_share_any() && tp_room_any() && is_waited_for(call->fd) &&
+	    (result >= 0 || tp_sleep_was_woken(mark)))
 		tp_listener_share(call->fd);
 	if (result >= 0)
 		errno = saved;
@@ -498,6 +515,7 @@ int tp_listener_listen(int fd, int backlog)
 {
 	int saved = errno;
 	const struct tp_policy *policy = tp_admit_is_tcp(fd) ? tp_policy_get() : NULL;
+	tp_watch_forget(fd); /* what had this number before */
 	errno = saved;
 	if (!policy || policy->state == TP_POLICY_OFF)
 		return tp_real()->listen(fd, backlog);
@@ -508,7 +526,6 @@ int tp_listener_listen(int fd, int backlog)
 	struct tp_addr bound = tp_local_addr(fd);
 	if (tp_policy_listens_on(policy, &bound)) {
 		backlog = defer(tp_policy_defers(policy, &bound), fd, backlog);
-		tp_watch_forget(fd);
 		if (policy->max_pending) {
 			tp_watch_add(fd, TP_LISTENS);
 			make_channel(fd);
@@ -556,7 +573,7 @@ int tp_listener_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 
 static void mirror_door(int listener, int epfd, int op, const struct epoll_event *event)
 {
-	int door = tp_share_door(tp_socket_key(listener));
+	int door = tp_share_own_door(tp_socket_key(listener));
 	if (op == EPOLL_CTL_DEL && tp_room_any())
 		tp_room_share(tp_policy_get(), listener);
 	if (door >= 0)
@@ -591,12 +608,21 @@ static bool has_twin(int listener)
 /* The others go on; the sets that held the listener forget it now. */
 static void leave_channel(int listener)
 {
-	int door = tp_share_door(tp_socket_key(listener));
+	uint64_t key = tp_socket_key(listener);
+	int door = tp_share_own_door(key);
 	if (door < 0)
 		return;
 	if (tp_room_any())
 		tp_room_share(tp_policy_get(), listener);
 	tp_sets_leave(door, listener);
+}
+
+/* What was taken ahead for it would come out of the next listener of that number. */
+static void forget_ready(int listener)
+{
+	struct tp_connection connection;
+	while (tp_ready_any() && tp_ready_take(listener, &connection))
+		tp_admit_reset(connection.fd);
 }
 
 static void close_listener(int fd)
@@ -607,8 +633,14 @@ static void close_listener(int fd)
 		return;
 	if (tp_share_any())
 		leave_channel(fd);
-	if (tp_room_any() && !has_twin(fd))
+	forget_ready(fd);
+	uint64_t key = tp_socket_key(fd);
+	bool ours = tp_share_is_made_here(key);
+	if ((tp_room_any() || ours) && !has_twin(fd)) {
 		tp_room_close(fd);
+		if (ours)
+			tp_share_close(key);
+	}
 	tp_sets_forget(fd);
 	tp_watch_forget(fd);
 }

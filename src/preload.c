@@ -21,6 +21,7 @@
 #include "real.h"
 #include "room.h"
 #include "rules_file.h"
+#include "sets.h"
 #include "share.h"
 #include "stats.h"
 #include "waits.h"
@@ -60,10 +61,12 @@ static void forked(void)
 {
 	tp_ready_forked();
 	tp_room_forked();
+	tp_sets_forked();
 }
 
 __attribute__((constructor)) static void load(void)
 {
+	int saved = errno;
 	tp_environ_capture();
 	tp_real();
 	if (tp_is_inert())
@@ -77,6 +80,7 @@ __attribute__((constructor)) static void load(void)
 	}
 	tp_listener_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
+	errno = saved;
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)

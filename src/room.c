@@ -254,8 +254,10 @@ static size_t wanted_places(const struct tp_policy *policy)
 	return wanted ? wanted : 1;
 }
 
-static void mark_owner(void)
+void tp_room_mark_owner(void)
 {
+	if (atomic_load(&owner))
+		return;
 	size_t bytes = sizeof(pid_t);
 	_Atomic pid_t *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -296,7 +298,7 @@ static struct place *get_places(const struct tp_policy *policy)
 		munmap(made, bytes);
 		return none;
 	}
-	mark_owner();
+	tp_room_mark_owner();
 	return made;
 }
 
@@ -776,7 +778,9 @@ static size_t collect(const struct tp_policy *policy, uint64_t key,
 			continue;
 		}
 		if (tp_admit_is_late(&all[i].connection)) {
-			decide(policy, &all[i], (struct tp_news){.expired = true}, &none);
+			if (decide(policy, &all[i], (struct tp_news){.expired = true},
+				   &none))
+				tp_admit_reset(none.fd); /* its last byte came too late */
 			continue;
 		}
 		collected[n] = &all[i];

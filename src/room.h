@@ -82,6 +82,9 @@ void tp_room_close(int listener);
 void tp_room_forked(void);
 bool tp_room_is_copy(void);
 
+/* From now on children are known: the process has something that they could spoil. */
+void tp_room_mark_owner(void);
+
 /* Whether this is a child of vfork, which runs on its parent's memory. */
 bool tp_room_is_borrowed(void);
 

@@ -17,7 +17,7 @@ struct tp_ruleset {
 
 /*
  * Reads the variables ("TRUEPEER_NAME=value", ended by NULL) and the rules file that they
- * name, or `fixed` (TP_RULES_FILE) when they name none and make no rule, if there is one.
+ * name, or `fixed` (TP_RULES_FILE) when they name none and trust nobody, if there is one.
  * The names are those of the program, ended by NULL; NULL: of none. Mistakes go to the
  * sink. NULL without memory. The variables must live as long as what
  * is returned. No stdio, no malloc; safe in threads and signal handlers. errno is not

@@ -20,6 +20,7 @@
 static struct note {
 	atomic_int listener; /* a descriptor, FREE or BUSY */
 	atomic_int epfd;
+	atomic_bool inherited; /* the set is a parent's, too */
 	_Atomic uint32_t events;
 	_Atomic uint64_t data;
 } notes[NOTES];
@@ -39,6 +40,7 @@ uint64_t tp_socket_key(int fd)
 
 static void fill(struct note *note, const struct epoll_event *event)
 {
+	atomic_store(&note->inherited, false);
 	atomic_store(&note->events, event->events);
 	atomic_store(&note->data, event->data.u64);
 }
@@ -303,9 +305,25 @@ void tp_sets_mirror_door(int door, int epfd, int op, const struct epoll_event *e
 void tp_sets_leave(int door, int listener)
 {
 	for (size_t i = 0; i < NOTES; i++)
-		if (listener_of(&notes[i]) == listener)
+		if (listener_of(&notes[i]) == listener &&
+		    !atomic_load(&notes[i].inherited))
 			mirror(door, atomic_load(&notes[i].epfd), EPOLL_CTL_DEL, NULL,
 			       for_door);
+}
+
+void tp_sets_forked(void)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) >= 0)
+			atomic_store(&notes[i].inherited, true);
+}
+
+bool tp_sets_hold(int listener)
+{
+	for (size_t i = 0; i < NOTES; i++)
+		if (listener_of(&notes[i]) == listener)
+			return true;
+	return false;
 }
 
 int tp_sets_next(int epfd, size_t *index, uint64_t *data)

@@ -41,8 +41,15 @@ void tp_sets_mirror(int room, int epfd, int op, const struct epoll_event *event)
 void tp_sets_attach_door(int door, int listener, uint64_t key);
 void tp_sets_mirror_door(int door, int epfd, int op, const struct epoll_event *event);
 
-/* Takes the door out of the sets that the listener is noted in. */
+/* Takes the door out of the sets that the listener is noted in; but not out of those that
+ * a parent noted, as they are one with its own. */
 void tp_sets_leave(int door, int listener);
+
+/* In a child after fork. */
+void tp_sets_forked(void);
+
+/* Whether any set is known to hold the listener. */
+bool tp_sets_hold(int listener);
 
 /* The next listener noted in the set from *index on, with its user data; or -1. */
 int tp_sets_next(int epfd, size_t *index, uint64_t *data);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "real.h"
 #include "sets.h"
@@ -21,8 +22,8 @@
 #define LISTENERS_LOOKED_AT 4096 /* descriptors */
 
 static struct channel {
-	_Atomic uint64_t key; /* of the listener; 0: none, BUSY: being made */
-	atomic_int in, out;
+	_Atomic uint64_t key;	   /* of the listener; 0: none, BUSY: being made */
+	atomic_int in, out, maker; /* the pid of who made it, 0: it came by exec */
 } channels[CHANNELS];
 
 #define BUSY UINT64_MAX
@@ -142,6 +143,7 @@ static bool open_ends(struct channel *channel, uint64_t key)
 	ends[1] = lift(ends[1]);
 	setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 	if (call_it(ends[0], key, IN) && call_it(ends[1], key, OUT)) {
+		atomic_store(&channel->maker, getpid());
 		atomic_store(&channel->in, ends[0]);
 		atomic_store(&channel->out, ends[1]);
 		return true;
@@ -164,6 +166,25 @@ void tp_share_make(int listener)
 	atomic_store(&channel->key, ok ? key : 0);
 	if (ok)
 		atomic_fetch_add(&channel_count, 1);
+}
+
+bool tp_share_is_made_here(uint64_t key)
+{
+	struct channel *channel = find(key);
+	return channel && atomic_load(&channel->maker) == getpid();
+}
+
+void tp_share_close(uint64_t key)
+{
+	struct channel *channel = find(key);
+	if (channel)
+		forget(channel, key);
+}
+
+int tp_share_own_door(uint64_t key)
+{
+	struct channel *channel = find_end(key, IN);
+	return channel ? atomic_load(&channel->in) : -1;
 }
 
 int tp_share_door(uint64_t key)
@@ -254,20 +275,24 @@ static void set_close_on_exec(const struct channel *channel, uint64_t key, int f
 
 void tp_share_before_exec(void)
 {
+	int saved = errno;
 	for (size_t i = 0; i < CHANNELS; i++) {
 		uint64_t key = atomic_load(&channels[i].key);
 		if (key && key != BUSY && goes_along(key))
 			set_close_on_exec(&channels[i], key, 0);
 	}
+	errno = saved;
 }
 
 void tp_share_exec_failed(void)
 {
+	int saved = errno;
 	for (size_t i = 0; i < CHANNELS; i++) {
 		uint64_t key = atomic_load(&channels[i].key);
 		if (key && key != BUSY)
 			set_close_on_exec(&channels[i], key, FD_CLOEXEC);
 	}
+	errno = saved;
 }
 
 /* The listener whose channel's end this is, or 0. */
@@ -288,6 +313,7 @@ static void adopt(uint64_t key, int in, int out)
 	struct channel *channel = take_place();
 	if (!channel)
 		return;
+	atomic_store(&channel->maker, 0);
 	atomic_store(&channel->in, in);
 	atomic_store(&channel->out, out);
 	atomic_store(&channel->key, key);

@@ -51,6 +51,14 @@ void tp_share_make(int listener);
  * be somebody else's by now: good for a look, not for more. */
 int tp_share_door(uint64_t key);
 
+/* The same, made sure of. */
+int tp_share_own_door(uint64_t key);
+
+/* The listener is gone from the process that made its channel. Forked children leave
+ * theirs be: to find out whether they have the listener twice takes time. */
+bool tp_share_is_made_here(uint64_t key);
+void tp_share_close(uint64_t key);
+
 /* All of them or none; the caller still has its descriptors and closes them. */
 bool tp_share_put(uint64_t key, const struct tp_passed *passed, size_t count);
 

@@ -23,8 +23,8 @@
 #define HEAD_START_NS 1000000
 #define TIME_OVER (-2)
 
-/* The mark: random, as the tag of the peer record is. */
-static const uint8_t mark[16] = {0x5c, 0x0e, 0xb3, 0x77, 0x19, 0xd4, 0x8a, 0x60,
+/* The seal on a listener that is emulated: random, as the tag of the peer record is. */
+static const uint8_t seal[16] = {0x5c, 0x0e, 0xb3, 0x77, 0x19, 0xd4, 0x8a, 0x60,
 				 0xf2, 0x3b, 0x95, 0xe1, 0x4d, 0xa8, 0x26, 0x01};
 
 static bool has_mark(int listener)
@@ -32,7 +32,7 @@ static bool has_mark(int listener)
 	uint8_t key[32];
 	socklen_t size = sizeof key;
 	return !getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size) &&
-	       size == sizeof mark && !memcmp(key, mark, sizeof mark);
+	       size == sizeof seal && !memcmp(key, seal, sizeof seal);
 }
 
 static bool has_flag(int listener)
@@ -43,24 +43,15 @@ static bool has_flag(int listener)
 
 bool tp_sleep_is_blocking(int listener)
 {
-	if (tp_watch_has(listener, TP_EMULATED))
-		return true;
-	if (!has_flag(listener))
-		return true;
-	if (!has_mark(listener))
-		return false;
-	tp_watch_add(listener, TP_EMULATED);
-	return true;
+	return !has_flag(listener) || has_mark(listener);
 }
 
 bool tp_sleep_is_due(int listener)
 {
-	int saved = errno;
-	if (tp_watch_has(listener, TP_EMULATED))
-		return true;
 	if (tp_watch_has(listener, TP_NONBLOCKING))
 		return false;
 	/* Without the flag it was SO_RCVTIMEO. */
+	int saved = errno;
 	bool flag = has_flag(listener), due = flag && has_mark(listener);
 	if (flag)
 		tp_watch_add(listener, due ? TP_EMULATED : TP_NONBLOCKING);
@@ -70,13 +61,11 @@ bool tp_sleep_is_due(int listener)
 
 bool tp_sleep_emulate(int listener)
 {
-	if (tp_watch_has(listener, TP_EMULATED))
-		return true;
 	int flags = fcntl(listener, F_GETFL);
 	if (flags < 0)
 		return false;
 	if (!has_mark(listener) &&
-	    setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, mark, sizeof mark))
+	    setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, seal, sizeof seal))
 		return false;
 	if (!(flags & O_NONBLOCK) && fcntl(listener, F_SETFL, flags | O_NONBLOCK))
 		return false;
@@ -118,13 +107,21 @@ static void look_up_handlers(struct handlers *handlers)
 	}
 }
 
-/* Bytes of the static block, which also a library that is loaded late gets. */
-static _Thread_local bool woken __attribute__((tls_model("initial-exec")));
+/* What woke the thread: NOTHING, POLLED or a set. In the static block, which also a
+ * library that is loaded late gets. */
+enum { NOTHING = -1, POLLED = -2 };
+static _Thread_local int woken_by __attribute__((tls_model("initial-exec"))) = NOTHING;
 static _Thread_local bool waits __attribute__((tls_model("initial-exec")));
 
-void tp_sleep_note_wakeup(bool alone)
+void tp_sleep_note_poll(bool alone)
 {
-	woken = !alone;
+	woken_by = alone ? NOTHING : POLLED;
+	waits = true;
+}
+
+void tp_sleep_note_epoll(int epfd)
+{
+	woken_by = epfd;
 	waits = true;
 }
 
@@ -133,11 +130,18 @@ bool tp_sleep_has_waited(void)
 	return waits;
 }
 
-bool tp_sleep_was_woken(void)
+int tp_sleep_take_mark(void)
 {
-	bool was = woken;
-	woken = false;
-	return was;
+	int mark = woken_by;
+	woken_by = NOTHING;
+	return mark;
+}
+
+bool tp_sleep_was_woken(int mark)
+{
+	size_t index = 0;
+	uint64_t data;
+	return mark == POLLED || (mark >= 0 && tp_sets_next(mark, &index, &data) >= 0);
 }
 
 /* The listener, its rooms and the door of its channel, to be polled. */

@@ -32,14 +32,18 @@ bool tp_sleep_emulate(int listener);
 int64_t tp_sleep_deadline(int listener);
 
 /*
- * A mark for this thread: epoll, or poll or select for a listener, has just woken it. A
- * program that waited for the listener alone may as well sleep in accept.
+ * A mark for this thread: a set, or poll or select for a listener, has just woken it. A
+ * program that polled the listener alone may as well sleep in accept.
  */
-void tp_sleep_note_wakeup(bool alone);
+void tp_sleep_note_poll(bool alone);
+void tp_sleep_note_epoll(int epfd);
 
-/* Whether it has, since the last call of this; and whether it ever has. */
-bool tp_sleep_was_woken(void);
+/* Whether such a wait has ever woken this thread. */
 bool tp_sleep_has_waited(void);
+
+/* The mark, which is gone then; and whether it says that a listener's news woke us. */
+int tp_sleep_take_mark(void);
+bool tp_sleep_was_woken(int mark);
 
 /*
  * Sleeps until there may be something to accept. False with errno EINTR for a signal

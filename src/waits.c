@@ -202,7 +202,7 @@ static int wait_all(struct wait *wait)
 		news = wait_and_look(wait);
 	while (!news && !is_over(wait) && (wait->has_space || !tp_room_any()));
 	if (news > 0)
-		tp_sleep_note_wakeup(wait->count == 1);
+		tp_sleep_note_poll(wait->count == 1);
 	share(wait);
 	return news;
 }

@@ -11,6 +11,9 @@
 #include "sleep.h"
 #include "watch.h"
 
+#define MANY_ROUNDS 8
+#define PAUSE_MS 20
+
 static int64_t epoll_deadline(const struct tp_epoll_wait *call)
 {
 	if (call->kind == TP_EPOLL_PWAIT2)
@@ -88,20 +91,33 @@ static void share_set(int epfd)
 		tp_listener_share(listener);
 }
 
-/* Until there is more than a door that was opened. */
+/*
+ * Until there is more than a door that was opened. A door that cannot be emptied, as this
+ * process has lost its own end of the channel, must not make it spin.
+ */
 static int wait_beside_doors(struct tp_epoll_wait *call)
 {
 	int64_t deadline_ns = epoll_deadline(call), left;
 	struct timespec limit;
 	int n;
-	while ((n = call_epoll(call)) > 0 &&
-	       !(n = without_doors(call->epfd, call->events, n))) {
+	for (int rounds = 0;; rounds++) {
+		n = call_epoll(call);
+		if (n > 0)
+			n = without_doors(call->epfd, call->events, n);
+		else
+			break;
+		if (n)
+			break;
+		left = deadline_ns == TP_NEVER ? 0 : deadline_ns - tp_clock_ns();
+		if (left < 0)
+			break;
+		if (rounds >= MANY_ROUNDS)
+			tp_real()->poll(NULL, 0, PAUSE_MS);
 		if (deadline_ns == TP_NEVER)
 			continue;
-		left = deadline_ns - tp_clock_ns();
-		limit = tp_clock_timespec(left > 0 ? left : 0);
+		limit = tp_clock_timespec(left);
 		call->timeout = &limit;
-		call->timeout_ms = left > 0 ? (int)((left + 999999) / 1000000) : 0;
+		call->timeout_ms = (int)((left + 999999) / 1000000);
 	}
 	if (!n && tp_room_any())
 		share_set(call->epfd);
@@ -112,6 +128,6 @@ int tp_waits_epoll(struct tp_epoll_wait call)
 {
 	int n = tp_share_any() ? wait_beside_doors(&call) : call_epoll(&call);
 	if (n > 0)
-		tp_sleep_note_wakeup(false); /* accept wants to know */
+		tp_sleep_note_epoll(call.epfd); /* accept wants to know */
 	return n;
 }
