@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import HERE, ask, compiled, environment, find, name, v1
+from harness import HERE, ask, compiled, environment, find, name, private_mounts, v1
 
 TOP = HERE.parents[1]
 PRELOAD = "/usr/$LIB/truepeer/libtruepeer.so"
@@ -168,10 +168,9 @@ def ours(root):
 
 def server_in(root, run, program):
     """The server, with a root's /usr over that of the machine."""
-    find("unshare", "util-linux")
     script = 'mount -t overlay overlay -o "lowerdir=$0/usr:/usr" /usr; exec env "LD_PRELOAD=$1" "$2" loop'
     env = {**environment(plain=True), "TRUEPEER_TRUST": "loopback"}
-    return run(["unshare", "--mount", "sh", "-ec", script, root, PRELOAD, program], env).listening()
+    return run([*private_mounts(), "sh", "-ec", script, root, PRELOAD, program], env).listening()
 
 
 def test_package_holds_what_is_used_and_nothing_else(kind, package):
