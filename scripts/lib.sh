@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2034
 #
-# What demo and test share; sourced by both. Goes to the top of the tree.
+# What the scripts share; sourced by them. Goes to the top of the tree.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PATH=$PATH:/usr/sbin:/sbin
