@@ -21,6 +21,8 @@
 
 #define ROOMS 16
 #define HEAD_START_NS 1000000
+#define LONG_HEAD_START_NS 5000000 /* where others may still be in the kernel's accept   \
+				    */
 #define TIME_OVER (-2)
 
 /* The seal on a listener that is emulated: random, as the tag of the peer record is. */
@@ -174,7 +176,9 @@ static int let_others_go_first(struct bed *bed)
 	for (size_t i = 0; i < bed->rooms; i++)
 		if (bed->fds[1 + i].revents)
 			return 1;
-	const struct timespec moment = {.tv_nsec = HEAD_START_NS}, no_time = {0};
+	const struct timespec no_time = {0},
+			      moment = {.tv_nsec = tp_share_any() ? LONG_HEAD_START_NS
+								  : HEAD_START_NS};
 	if (tp_real()->ppoll(bed->fds + 1, bed->rooms, &moment, NULL))
 		return 1;
 	return tp_real()->ppoll(bed->fds, bed->count, &no_time, NULL);
