@@ -27,7 +27,6 @@
 
 #define BLIND_PAUSE_MS 1000 /* between two waits of that kind */
 #define ROOMS 16
-#define TWINS_LOOKED_AT 4096 /* descriptors */
 #define MOMENT_MS 2
 #define FIRST_MOMENT_MS 40
 #define BLIND_WAIT_MS                                                                    \
@@ -228,15 +227,32 @@ static enum tp_admission await_header(const struct tp_policy *policy, int listen
 				      : TP_WAITING;
 }
 
-static bool gather(const struct tp_policy *policy, int listener)
+/* Around work that the program shall not notice: errno, cancellation; in a child of a
+ * bare clone(2) its copies go first. */
+struct backstage {
+	int saved, cancel_state;
+};
+
+static struct backstage enter(void)
 {
-	int cancel_state, saved = errno;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	struct backstage stage = {.saved = errno};
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &stage.cancel_state);
 	if (tp_room_is_copy())
 		tp_room_forked();
+	return stage;
+}
+
+static void leave(struct backstage stage)
+{
+	pthread_setcancelstate(stage.cancel_state, NULL);
+	errno = stage.saved;
+}
+
+static bool gather(const struct tp_policy *policy, int listener)
+{
+	struct backstage stage = enter();
 	bool found = tp_room_gather(policy, listener);
-	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved;
+	leave(stage);
 	return found;
 }
 
@@ -247,13 +263,9 @@ void tp_listener_gather(int listener)
 
 void tp_listener_share(int listener)
 {
-	int cancel_state, saved = errno;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	if (tp_room_is_copy())
-		tp_room_forked();
+	struct backstage stage = enter();
 	tp_room_share(tp_policy_get(), listener);
-	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved;
+	leave(stage);
 }
 
 /*
@@ -488,13 +500,9 @@ static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
 
 bool tp_listener_prepare(int listener, bool arrived)
 {
-	int cancel_state, saved = errno;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	if (tp_room_is_copy())
-		tp_room_forked();
+	struct backstage stage = enter();
 	bool ready = prepare(tp_policy_get(), listener, arrived);
-	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved;
+	leave(stage);
 	return ready;
 }
 
@@ -599,10 +607,8 @@ int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 static bool has_twin(int listener)
 {
 	uint64_t key = tp_socket_key(listener);
-	for (int fd = 0; fd < TWINS_LOOKED_AT; fd++)
-		if (fd != listener && tp_socket_key(fd) == key)
-			return true;
-	return false;
+	int fd = tp_socket_next(key, 0);
+	return (fd == listener ? tp_socket_next(key, fd + 1) : fd) >= 0;
 }
 
 /* The others go on; the sets that held the listener forget it now. */

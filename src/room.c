@@ -96,16 +96,6 @@ static bool add(int epfd, int fd, uint32_t events, uint64_t data)
 	return !tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Adding what is there fails; adding what is not is undone at once. */
-static bool is_member(int epfd, int fd)
-{
-	if (add(epfd, fd, 0, TIMER)) {
-		watch(epfd, fd, 0, 0, EPOLL_CTL_DEL);
-		return false;
-	}
-	return errno == EEXIST;
-}
-
 /*
  * The interval that a timer of ours has, and nobody else's: the timer is set anew long
  * before it is over, so its length is free to tell whose the timer is.
@@ -132,7 +122,7 @@ static bool is_ours(const struct room *room)
 	int epfd = atomic_load(&room->epfd), timer = atomic_load(&room->timer);
 	return epfd >= 0 && !timerfd_gettime(timer, &alarm) &&
 	       alarm.it_interval.tv_sec == wanted.tv_sec &&
-	       alarm.it_interval.tv_nsec == wanted.tv_nsec && is_member(epfd, timer);
+	       alarm.it_interval.tv_nsec == wanted.tv_nsec && tp_sets_is_member(epfd, timer);
 }
 
 static void set_low_water(struct place *place, int bytes)

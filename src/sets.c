@@ -13,7 +13,8 @@
 
 #include "real.h"
 
-#define NOTES 512 /* what does not fit is looked up in /proc each time */
+#define NOTES 512	       /* what does not fit is looked up in /proc each time */
+#define SOCKETS_LOOKED_AT 4096 /* descriptors */
 #define FREE (-1)
 #define BUSY (-2)
 
@@ -87,8 +88,15 @@ void tp_sets_forget(int listener)
 			atomic_store(&notes[i].listener, FREE + 1);
 }
 
-/* Whether the set holds the descriptor; without changing anything if it does. */
-static bool holds(int epfd, int fd)
+int tp_socket_next(uint64_t key, int fd)
+{
+	for (; fd < SOCKETS_LOOKED_AT; fd++)
+		if (tp_socket_key(fd) == key)
+			return fd;
+	return -1;
+}
+
+bool tp_sets_is_member(int epfd, int fd)
 {
 	struct epoll_event none = {0};
 	if (!tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &none)) {
@@ -149,7 +157,7 @@ static int attach_noted(int fd, int listener, uint64_t key,
 		int noted = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
 		if (noted < 0 || (noted != listener && tp_socket_key(noted) != key))
 			continue;
-		if (!holds(epfd, noted)) {
+		if (!tp_sets_is_member(epfd, noted)) {
 			atomic_store(&notes[i].listener, FREE + 1);
 			continue;
 		}

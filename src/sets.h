@@ -57,4 +57,12 @@ int tp_sets_next(int epfd, size_t *index, uint64_t *data);
 /* The unique number of a socket (SO_COOKIE, Linux 4.6), 0 when it has none. */
 uint64_t tp_socket_key(int fd);
 
+/* The next descriptor from fd on that is this socket, or -1; 4096 and above are not looked
+ * at. */
+int tp_socket_next(uint64_t key, int fd);
+
+/* Whether an epoll set holds the descriptor: adding what is there fails (epoll_ctl(2)),
+ * adding what is not is undone at once. */
+bool tp_sets_is_member(int epfd, int fd);
+
 #endif

@@ -19,7 +19,6 @@
  * expect the lowest numbers. */
 #define LOWEST_FD 190
 #define HIGHEST_FD (LOWEST_FD + 2 * CHANNELS)
-#define LISTENERS_LOOKED_AT 4096 /* descriptors */
 
 static struct channel {
 	_Atomic uint64_t key;	   /* of the listener; 0: none, BUSY: being made */
@@ -256,11 +255,10 @@ void tp_share_forked(void)
 
 static bool goes_along(uint64_t key)
 {
-	for (int fd = 0; fd < LISTENERS_LOOKED_AT; fd++) {
-		int flags = fcntl(fd, F_GETFD);
-		if (flags >= 0 && !(flags & FD_CLOEXEC) && tp_socket_key(fd) == key)
+	int fd = -1;
+	while ((fd = tp_socket_next(key, fd + 1)) >= 0)
+		if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC))
 			return true;
-	}
 	return false;
 }
 

@@ -100,14 +100,9 @@ static int wait_beside_doors(struct tp_epoll_wait *call)
 	int64_t deadline_ns = epoll_deadline(call), left;
 	struct timespec limit;
 	int n;
-	for (int rounds = 0;; rounds++) {
-		n = call_epoll(call);
-		if (n > 0)
-			n = without_doors(call->epfd, call->events, n);
-		else
-			break;
-		if (n)
-			break;
+	for (int rounds = 0; (n = call_epoll(call)) > 0 &&
+			     !(n = without_doors(call->epfd, call->events, n));
+	     rounds++) {
 		left = deadline_ns == TP_NEVER ? 0 : deadline_ns - tp_clock_ns();
 		if (left < 0)
 			break;

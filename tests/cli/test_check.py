@@ -3,6 +3,7 @@
 
 import pytest
 from conftest import assert_wrong, environment, truepeer
+from harness import rules_in
 
 RULES = """\
 # checks
@@ -16,11 +17,7 @@ listen 0.0.0.0:80 from loopback untrusted reject versions 2 local reject lenient
 
 @pytest.fixture
 def rules(tmp_path):
-    def write(text):
-        path = tmp_path / "truepeer.rules"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-    return write
+    return rules_in(tmp_path)
 
 
 def table(done):

@@ -71,6 +71,15 @@ def private_mounts():
     return words
 
 
+def rules_in(folder):
+    """rules(text): the path of a rules file in the folder."""
+    def write(text):
+        path = folder / "truepeer.rules"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+    return write
+
+
 def environment(plain=False, preload=(), **variables):
     """The environment of a server: with the library unless plain, and TRUEPEER_* as given."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TRUEPEER_", "LD_PRELOAD"))}

@@ -29,36 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECK(condition) ((condition) ? (void)0 : fail(__LINE__, #condition))
-
-/* Defines a case, which main finds by its name. */
-#define CASE(title)                                                                      \
-	static void title(void);                                                         \
-	__attribute__((constructor)) static void title##_register(void)                  \
-	{                                                                                \
-		cases[case_count++] = (struct test_case){#title, title};                 \
-	}                                                                                \
-	static void title(void)
-
-static struct test_case {
-	const char *name;
-	void (*run)(void);
-} cases[64];
-static size_t case_count;
-static bool shim;
-
-static _Noreturn void fail(int line, const char *condition)
-{
-	printf("line %d: not so: %s (errno %d, %s)\n", line, condition, errno,
-	       strerror(errno));
-	fflush(stdout);
-	_exit(1);
-}
-
-static struct sockaddr *sa(void *address)
-{
-	return address;
-}
+#include "cases.h"
 
 /* ---- a listener, and clients of it ---- */
 
@@ -87,15 +58,6 @@ static int client_connect(int listener)
 static void say(int fd, const char *text)
 {
 	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
-}
-
-static const char *header(int number)
-{
-	static _Thread_local char line[108];
-
-	snprintf(line, sizeof(line), "PROXY TCP4 203.0.113.7 198.51.100.1 %d 443\r\n",
-		 1000 + number);
-	return line;
 }
 
 /* A client with a name: number n is 203.0.113.7 port 1000 + n, if its header is believed.
@@ -152,17 +114,6 @@ static bool is_reset(int client)
 static void make_nonblocking(int fd)
 {
 	CHECK(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0);
-}
-
-static int descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	int count = -3; /* ".", ".." and the folder's own */
-
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
 }
 
 static void wait_for_descriptors(int count)
@@ -690,13 +641,6 @@ CASE(threads_accept_side_by_side)
 		CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
-static void check_child(pid_t child)
-{
-	int status = -1;
-
-	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
-}
-
 CASE(name_survives_dup_and_fork)
 {
 	int listener = listener_new(), client = client_new(listener, 1);
@@ -757,14 +701,5 @@ CASE(many_connections_keep_their_names)
 
 int main(int argc, char **argv)
 {
-	shim = getenv("TRUEPEER_TRUST") != NULL;
-	alarm(15); /* no case waits for ever */
-	for (size_t i = 0; i < case_count; i++)
-		if (argc == 2 && strcmp(argv[1], cases[i].name) == 0) {
-			cases[i].run();
-			return 0;
-		}
-	for (size_t i = 0; i < case_count; i++)
-		printf("%s\n", cases[i].name);
-	return 2;
+	return run_case(argc, argv);
 }

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness import (PATIENCE, ask, connect, environment, exchange, is_refused, listener, name, parse, private_mounts,
-                     read_all, v1, v2)
+                     read_all, rules_in, v1, v2)
 
 CLIENT = "inet 203.0.113.7 56324"
 
@@ -32,12 +32,7 @@ def outcome(port, data=b"", source="127.0.0.1"):
 
 @pytest.fixture
 def rules(tmp_path):
-    """rules(text): the path of a rules file."""
-    def write(text):
-        path = tmp_path / "truepeer.rules"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-    return write
+    return rules_in(tmp_path)
 
 
 @pytest.fixture

@@ -35,43 +35,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECK(condition) ((condition) ? (void)0 : fail(__LINE__, #condition))
-
-/* Defines a case, which main finds by its name. */
-#define CASE(title)                                                                      \
-	static void title(void);                                                         \
-	__attribute__((constructor)) static void title##_register(void)                  \
-	{                                                                                \
-		cases[case_count++] = (struct test_case){#title, title};                 \
-	}                                                                                \
-	static void title(void)
+#include "cases.h"
 
 #define DATA 0xfeedc0dedeadbeefULL /* the listener's, in an epoll set */
 #define OTHER 0x0123456789abcdefULL
 
 enum { DEADLINE_MS = 1000, SLACK_MS = 250 }; /* TRUEPEER_TIMEOUT of these runs */
 
-static struct test_case {
-	const char *name;
-	void (*run)(void);
-} cases[128];
-static size_t case_count;
-static bool shim;
-static char **arguments;
 static volatile sig_atomic_t handled;
-
-static _Noreturn void fail(int line, const char *condition)
-{
-	printf("line %d: not so: %s (errno %d, %s)\n", line, condition, errno,
-	       strerror(errno));
-	fflush(stdout);
-	_exit(1);
-}
-
-static struct sockaddr *sa(void *address)
-{
-	return address;
-}
 
 static int64_t now_ms(void)
 {
@@ -120,15 +91,6 @@ static int client_connect(struct sockaddr_in address)
 	CHECK(connect(fd, sa(&address), sizeof(address)) == 0);
 	CHECK(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) == 0);
 	return fd;
-}
-
-static const char *header(int number)
-{
-	static _Thread_local char line[108];
-
-	snprintf(line, sizeof(line), "PROXY TCP4 203.0.113.7 198.51.100.1 %d 443\r\n",
-		 1000 + number);
-	return line;
 }
 
 static void say(int fd, const char *text, size_t size)
@@ -251,17 +213,6 @@ static bool ends(int client, int timeout_ms)
 	       recv(client, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-static int descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	int count = -3; /* ".", ".." and the folder's own */
-
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
-}
-
 static void set_of(fd_set *set, int fd)
 {
 	FD_ZERO(set);
@@ -295,14 +246,6 @@ static void alarm_in(int ms)
 	struct itimerval timer = {.it_value = {.tv_usec = ms * 1000}};
 
 	CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
-}
-
-static void check_child(pid_t child)
-{
-	int status;
-
-	CHECK(child > 0 && waitpid(child, &status, 0) == child);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 /* ---- a blocking accept ---- */
@@ -1455,19 +1398,9 @@ static void print_deferral(void)
 
 int main(int argc, char **argv)
 {
-	shim = getenv("TRUEPEER_TRUST") != NULL;
-	arguments = argv;
-	alarm(15); /* no case waits for ever */
 	if (argc == 2 && strcmp(argv[1], "deferral") == 0) {
 		print_deferral();
 		return 0;
 	}
-	for (size_t i = 0; i < case_count; i++)
-		if (argc >= 2 && strcmp(argv[1], cases[i].name) == 0) {
-			cases[i].run();
-			return 0;
-		}
-	for (size_t i = 0; i < case_count; i++)
-		printf("%s\n", cases[i].name);
-	return 2;
+	return run_case(argc, argv);
 }
