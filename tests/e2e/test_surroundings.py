@@ -53,6 +53,13 @@ def test_program_accepts(surroundings, case, rooms):
     run(surroundings, case, environment(MAX_PENDING=rooms))
 
 
+@rooms
+def test_all_that_can_be_set_bears_a_small_stack(surroundings, tmp_path, rooms):
+    run(surroundings, "on_a_small_stack", environment(MAX_PENDING=rooms, LOG=f"file:{tmp_path}/log info",
+                                                      STATS=tmp_path / "stats", HEADER="optional"))
+    assert (tmp_path / "stats").exists() and "203.0.113.7" in (tmp_path / "log").read_text()
+
+
 def test_program_would_see_the_balancer_without_the_library(surroundings):
     done = subprocess.run([surroundings, "plainly"], env=environment(plain=True), capture_output=True, text=True)
     assert done.returncode == 1 and "is_the_client" in done.stdout
