@@ -12,11 +12,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "config.h"
 #include "environ.h"
 #include "inert.h"
 #include "inherited.h"
 #include "listener.h"
+#include "names.h"
 #include "ready.h"
 #include "real.h"
 #include "room.h"
@@ -78,29 +80,29 @@ __attribute__((constructor)) static void load(void)
 		tp_listener_inherit();
 		open_stats();
 	}
-	tp_listener_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
+	tp_names_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
 	errno = saved;
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_accept(&(struct tp_accept){fd, addr, len, false, 0});
+	return tp_accept(&(struct tp_accept){fd, addr, len, false, 0});
 }
 
 EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	return tp_listener_accept(&(struct tp_accept){fd, addr, len, true, flags});
+	return tp_accept(&(struct tp_accept){fd, addr, len, true, flags});
 }
 
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_getpeername(fd, addr, len);
+	return tp_names_getpeername(fd, addr, len);
 }
 
 EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_getsockname(fd, addr, len);
+	return tp_names_getsockname(fd, addr, len);
 }
 
 EXPORT int listen(int fd, int backlog)
