@@ -384,9 +384,11 @@ static size_t lists_memory(const struct tp_config *config, const char *variable)
 
 size_t tp_config_memory(const struct tp_config *config)
 {
-	return rules_memory(config) + TP_DRAFT_LISTS(config->len) +
-	       lists_memory(config, "TRUEPEER_TRUST") +
-	       lists_memory(config, "TRUEPEER_LISTEN");
+	size_t lists = TP_DRAFT_LISTS(config->len) +
+		       lists_memory(config, "TRUEPEER_TRUST") +
+		       lists_memory(config, "TRUEPEER_LISTEN");
+	return rules_memory(config) + lists +
+	       TP_SOURCES_MEMORY(lists / sizeof(struct tp_prefix));
 }
 
 /* A file that somebody asked for has rules; the one at the fixed place may be empty. */
@@ -421,6 +423,7 @@ void tp_config_read(const struct tp_config *config, void *memory,
 	read_variables(&reading, true);
 	read_variable_rule(&reading);
 	tell_if_empty(&reading);
+	tp_policy_gather_sources(policy, reading.draft.lists);
 	if (reading.mistakes)
 		policy->state = TP_POLICY_BROKEN;
 	else
