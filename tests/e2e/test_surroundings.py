@@ -29,11 +29,6 @@ __attribute__((destructor)) static void tell(void) { printf("neighbour %d\n", ca
 
 
 @pytest.fixture(scope="module")
-def surroundings(built):
-    return compiled("TEST_SURROUNDINGS", "surroundings.c", built)
-
-
-@pytest.fixture(scope="module")
 def neighbour(built):
     (built / "neighbour.c").write_text(NEIGHBOUR)
     return compiled("TEST_NEIGHBOUR", built / "neighbour.c", built, "-shared", "-fPIC")
