@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "setting.h"
 
@@ -405,6 +406,27 @@ static void tell_if_empty(struct reading *reading)
 	reading->sink.tell(reading->sink.context, &mistake);
 }
 
+static bool mentions_unix(const char *text, size_t len)
+{
+	static const char word[] = "unix";
+	for (; len >= strlen(word); text++, len--)
+		if (!strncasecmp(text, word, strlen(word)))
+			return true;
+	return false;
+}
+
+/* Beside a mistake nobody knows what the other words would have meant, or the file that
+ * was not read. */
+static bool may_trust_unix(const struct tp_config *config)
+{
+	struct scan trust = scan_variable(config->variables, "TRUEPEER_TRUST");
+	struct scan rules = scan_variable(config->variables, "TRUEPEER_RULES");
+	struct tp_word word;
+	return mentions_unix(config->text, config->len) ||
+	       mentions_unix(trust.at, (size_t)(trust.end - trust.at)) ||
+	       (!config->file && next_word(&rules, &word));
+}
+
 void tp_config_read(const struct tp_config *config, void *memory,
 		    struct tp_policy *policy, struct tp_mistake_sink sink)
 {
@@ -424,8 +446,9 @@ void tp_config_read(const struct tp_config *config, void *memory,
 	read_variable_rule(&reading);
 	tell_if_empty(&reading);
 	tp_policy_gather_sources(policy, reading.draft.lists);
-	if (reading.mistakes)
+	policy->state = policy->rule_count ? TP_POLICY_ON : TP_POLICY_OFF;
+	if (reading.mistakes) {
 		policy->state = TP_POLICY_BROKEN;
-	else
-		policy->state = policy->rule_count ? TP_POLICY_ON : TP_POLICY_OFF;
+		policy->has_unix = may_trust_unix(config);
+	}
 }

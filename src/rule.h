@@ -111,8 +111,8 @@ struct tp_policy {
 	struct tp_rule *rules; /* the first that matches counts */
 	size_t rule_count;
 	struct tp_sources sources; /* of all rules */
-	bool has_unix;		   /* some rule trusts_unix */
-	bool rejects;		   /* some rule rejects the untrusted */
+	bool has_unix;	      /* some rule trusts_unix; in a BROKEN one: it may have to */
+	bool rejects;	      /* some rule rejects the untrusted */
 	uint32_t max_pending; /* connections of the process that may wait for their header
 			       */
 	bool limited, named;  /* programs are listed; this one is */
