@@ -319,6 +319,14 @@ def test_fixed_file_is_not_used_when_a_variable_makes_a_rule(run_with_fixed, tmp
     assert outcome(server.port, v1(), "127.0.0.2") == "client"
 
 
+def test_variable_beside_the_fixed_file_is_not_half_a_rule(run_with_fixed):
+    server = run_with_fixed("from 127.0.0.1", UNTRUSTED="reject")
+    assert server.line() == "listen: Invalid argument"
+    server.process.wait()
+    [line] = server.stderr.splitlines()
+    assert "TRUEPEER_UNTRUSTED" in line and "TRUEPEER_TRUST" in line
+
+
 def test_fixed_file_without_a_rule_is_no_file(run_with_fixed):
     server = run_with_fixed("# from 127.0.0.1\n").listening()
     assert outcome(server.port, v1()) == "untouched"
