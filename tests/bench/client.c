@@ -30,7 +30,8 @@
 #define MAX_WINDOW 256
 #define FIRST_PORT 10000 /* of five digits, as they all are */
 #define PORTS 50000
-#define OF_ONE_ADDRESS 20000 /* connections */
+#define OF_ONE_ADDRESS 5000 /* connections */
+#define ANY (-1)
 #define HALF 16
 
 /* What is sent: it is the same each time but for the port. */
@@ -83,19 +84,20 @@ static void next_port(struct message *message)
 		at[digit] = (char)('0' + port % 10);
 }
 
-/* 127.0.0.1, or another address where there are more connections than it has ports. */
+/* Those that stay leave the ports of 127.0.0.1 to others, and have few of any address:
+ * the kernel shall not have to search. */
 static void choose_source(int fd, unsigned nth)
 {
-	struct sockaddr_in source = {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK + nth / OF_ONE_ADDRESS)};
+	struct sockaddr_in source = {.sin_family = AF_INET,
+				     .sin_addr.s_addr =
+					     htonl(0x7f000101 + nth / OF_ONE_ADDRESS)};
 	int on = 1;
 	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) ||
 	    bind(fd, (struct sockaddr *)&source, sizeof source))
 		err(1, "bind");
 }
 
-static int call(uint16_t port, struct message *message, unsigned nth, bool late)
+static int call(uint16_t port, struct message *message, long nth, bool late)
 {
 	struct sockaddr_in server = {.sin_family = AF_INET,
 				     .sin_port = htons(port),
@@ -103,8 +105,8 @@ static int call(uint16_t port, struct message *message, unsigned nth, bool late)
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (fd < 0)
 		err(1, "socket");
-	if (nth >= OF_ONE_ADDRESS)
-		choose_source(fd, nth);
+	if (nth != ANY)
+		choose_source(fd, (unsigned)nth);
 	if (connect(fd, (struct sockaddr *)&server, sizeof server))
 		err(1, "connect");
 	if (late)
@@ -149,7 +151,7 @@ static int churn(uint16_t port, int window, double seconds, struct message messa
 	window += late;
 	do {
 		for (int i = 0; i < window; i++)
-			fds[i] = call(port, &message, 0, late);
+			fds[i] = call(port, &message, ANY, late);
 		for (int i = 0; i < window; i++)
 			read_reply(fds[i], reply);
 		count += window;
