@@ -16,6 +16,10 @@ set key outside right top
 set grid y
 set yrange [0:*]
 set datafile missing '?'
+set linetype 9 lc rgb '#999999'
+set linetype 10 lc rgb '#ff99cc'
+set linetype 11 lc rgb '#8b5a2b'
+set linetype 12 lc rgb '#b8e986'
 """
 BARS = """\
 set title 'connections per second, to those without library and header'
@@ -27,8 +31,9 @@ plot for [i=2:{columns}] '{folder}/bars.dat' using i:xtic(1) title columnheader(
 GROWTH = """\
 set title 'what a connection costs the server with truepeer, µs of processor time'
 set style data linespoints
-set logscale x
-set xlabel 'how many'
+set logscale xy
+set yrange [1:*]
+set xlabel 'how many (none: 0.5)'
 plot for [i=0:{last}] '{folder}/growth.dat' index i using 1:2 title columnheader(1)
 """
 
@@ -45,7 +50,7 @@ def quoted(cell):
 class Paper:
     def __init__(self, folder, command):
         self.folder, self.command = folder, command
-        self.figures, self.bars, self.lines = [], {}, {}
+        self.figures, self.twice, self.bars, self.lines = [], [], {}, {}
 
     def table(self, title, head, rows):
         rows = [head, *rows]
@@ -73,6 +78,9 @@ class Paper:
     def summary(self):
         """As README has it."""
         title = f"{processor()}, Linux {platform.release()}, {datetime.date.today()}, {self.command}"
+        if self.twice:
+            noise = f"{min(self.twice):.2f} to {max(self.twice):.2f}"
+            self.figures.append(("noise: the rates of two that are the same, to each other", noise, "", ""))
         self.table(title, ("", "figure", "goal", ""), self.figures)
 
     def draw(self):

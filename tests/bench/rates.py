@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import crowd
-from rounds import in_turn, output, ratio
-from subjects import BALANCER, CLIENT, PROBE, Instances, ways
+from rounds import Unfit, in_turn, output, ratio
+from subjects import CLIENT, PROBE, Instances, ways
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -45,21 +45,30 @@ def visit(own, port, pid, header, subject, seconds, seen=CLIENT):
     return Sample(int(count), float(took), cpu_seconds(pid) - before)
 
 
+def fit(instances, way):
+    """Whether it can be measured; for truepeer, and for what it is compared with, anything else ends all."""
+    try:
+        instances.verify(way)
+    except (AssertionError, OSError, Unfit) as error:
+        if not way.rival:
+            raise
+        print(f"\n{way.name} cannot do this: {' '.join(str(error).split()) or 'it ends'}")
+        return False
+    return True
+
+
 def measure(subject, own, effort):
-    """The samples of each way, by its name: of servers that are started anew now and then, since where
-    in memory one happens to lie has its part, too."""
-    samples = {way.name: [] for way in ways(subject)}
+    """The samples of each way: of servers that are started anew now and then, since where in memory one
+    happens to lie has its part, too."""
+    samples = {way: [] for way in ways(subject)}
     for _ in range(effort.starts):
         with own.folder() as folder, Instances(subject, own, folder) as instances:
             def sample(way):
                 return visit(own, instances.port(way), instances.target(way.server).pid, way.header, subject,
                              effort.seconds, way.seen)
-            for way in ways(subject):
-                instances.verify(way)
-                sample(way)
-            found = in_turn({way.name: lambda way=way: sample(way) for way in ways(subject)}, effort.rounds)
-            for name, some in found.items():
-                samples[name] += some
+            samples = {way: some for way, some in samples.items() if fit(instances, way)}
+            for way, some in in_turn({way: lambda way=way: sample(way) for way in samples}, effort.rounds).items():
+                samples[way] += some
     return samples
 
 
@@ -68,18 +77,19 @@ def rates(samples):
 
 
 def report(name, subject, samples, paper):
+    found = {way.name: rates(some) for way, some in samples.items()}
     rows = []
-    for way in ways(subject):
-        mine = samples[way.name]
-        base = ratio(rates(mine), rates(samples[way.base])) if way.base else None
-        cpu = sum(sample.cpu for sample in mine) / sum(sample.count for sample in mine)
-        rows.append((way.name, f"{statistics.median(rates(mine)):.0f}", f"{base:.3f}" if way.base else "",
-                     f"to {way.base}" if way.base else "", f"{cpu * 1e6:.1f}"))
-        paper.bar(name, way.name, ratio(rates(mine), rates(samples["no header"])))
+    for way, some in samples.items():
+        base = f"{ratio(found[way.name], found[way.base]):.3f}" if way.base else ""
+        cpu = sum(sample.cpu for sample in some) / sum(sample.count for sample in some)
+        rows.append((way.name, f"{statistics.median(found[way.name]):.0f}", base, way.base and f"to {way.base}",
+                     f"{cpu * 1e6:.1f}"))
+        paper.bar(name, way.name, ratio(found[way.name], found["no header"]))
     paper.table(f"{name}: connections/s", ("", "median", "ratio", "", "server, µs each"), rows)
-    for v in "v1", "v2":
-        mine = rates(samples[f"truepeer {v}"])
-        base = next(way.base for way in ways(subject) if way.name == f"truepeer {v}")
-        paper.figure(f"{name}, {v}: rate to that of {base}", ratio(mine, rates(samples[base])), subject.goal)
+    paper.twice.append(ratio(found["the same again"], found["no header"]))
+    for way in (way for way in samples if way.name in ("truepeer v1", "truepeer v2")):
+        paper.figure(f"{name}, {way.header}: rate to that of {way.base}", ratio(found[way.name], found[way.base]),
+                     subject.goal)
         if subject.native:
-            paper.figure(f"{name}, {v}: rate to that of its own support", ratio(mine, rates(samples[f"native {v}"])), 1.0)
+            native = found[f"native {way.header}"]
+            paper.figure(f"{name}, {way.header}: rate to that of its own support", ratio(found[way.name], native), 1.0)

@@ -57,6 +57,10 @@ class Way(NamedTuple):
     front: str = ""  # haproxy, or go-mmproxy
     seen: str = CLIENT  # whom the server is to see
 
+    @property
+    def rival(self):
+        return self.server == "libproxyproto" or self.front == "go-mmproxy"
+
 
 def ways(subject):
     plain = "no header"
