@@ -61,12 +61,14 @@ class Paper:
                                                 for c, w in zip(row[1:], widths[1:]))]
             print("  " + "  ".join(cells).rstrip())
 
-    def figure(self, what, value, goal=None, unit="", at_most=False, noise=0.0):
-        """Without a unit it is a ratio. Those count to two places, as their goals are given."""
-        shown, wanted, met = f"{value:.0f} {unit}" if unit else f"{value:.2f}", "", ""
+    def figure(self, what, *values, goal=None, unit="", at_most=False, noise=0.0):
+        """Without a unit these are ratios. Those count to two places, as their goals are given."""
+        shown = ", ".join(f"{value:.0f} {unit}" if unit else f"{value:.2f}" for value in values)
+        wanted, met = "", ""
         if goal:
             wanted = f"under {goal} {unit}" if at_most else f"{goal:.2f}" + (f" ±{noise}" if noise else "")
-            met = "met" if (value < goal if at_most else round(value, 2) >= goal - noise) else "MISSED"
+            good = all(value < goal if at_most else round(value, 2) >= goal - noise for value in values)
+            met = "met" if good else "MISSED"
         self.figures.append((what, shown, wanted, met))
 
     def bar(self, subject, way, value):

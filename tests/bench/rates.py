@@ -87,9 +87,10 @@ def report(name, subject, samples, paper):
         paper.bar(name, way.name, ratio(found[way.name], found["no header"]))
     paper.table(f"{name}: connections/s", ("", "median", "ratio", "", "server, µs each"), rows)
     paper.twice.append(ratio(found["the same again"], found["no header"]))
-    for way in (way for way in samples if way.name in ("truepeer v1", "truepeer v2")):
-        paper.figure(f"{name}, {way.header}: rate to that of {way.base}", ratio(found[way.name], found[way.base]),
-                     subject.goal)
-        if subject.native:
-            native = found[f"native {way.header}"]
-            paper.figure(f"{name}, {way.header}: rate to that of its own support", ratio(found[way.name], native), 1.0)
+    mine = [way for way in samples if way.server == "truepeer" and not way.front]
+    base = "the same bytes" if subject.swallows else "no header,"
+    paper.figure(f"{name}: rate with v1, v2; to {base} no library",
+                 *(ratio(found[way.name], found[way.base]) for way in mine), goal=subject.goal)
+    if subject.native:
+        paper.figure(f"{name}: the same, to its own support",
+                     *(ratio(found[way.name], found[f"native {way.header}"]) for way in mine), goal=1.0)
