@@ -49,7 +49,7 @@ def measure(own, effort, paper):
         without, with_it = (statistics.median(times[way]) for way in environments)
         counts = [instructions(own, call, env) for env in environments.values()]
         rows.append((title, *(f"{ns:.0f}" for ns in (without, with_it)), *(f"{count:.0f}" for count in counts)))
-        paper.figure(f"{title}: added", with_it - without, unit="ns")
+        paper.figure(title, with_it - without, unit="ns")
     paper.table("calls that the library has no business with", ("", "without, ns", "with", "instructions", "with"), rows)
 
 
@@ -67,7 +67,7 @@ def measure_start(own, effort, paper):
                     effort.starts * effort.rounds)
     without, with_it = (statistics.median(times[way]) for way in ("without", "with"))
     paper.table("start and end of /bin/true, µs", ("without", "with"), [(f"{without:.0f}", f"{with_it:.0f}")])
-    paper.figure("start-up of /bin/true: added", with_it - without, goal=150, unit="µs", at_most=True)
+    paper.figure("start-up of /bin/true", with_it - without, goal=150, unit="µs", at_most=True)
 
 
 def others(count):
@@ -94,5 +94,5 @@ def measure_rules(own, effort, paper):
     for kind, size in medians:
         paper.point(f"{kind} (accept alone)", size, medians[kind, size] / 1000)
     for kind in "prefixes", "rules":
-        paper.figure(f"10,000 {kind} instead of one: added", medians[kind, 10000] - medians[kind, 1],
+        paper.figure(f"10,000 {kind} instead of one", medians[kind, 10000] - medians[kind, 1],
                      goal=100, unit="ns", at_most=True)

@@ -81,9 +81,9 @@ def measure_open(own, effort, paper):
                    for word, way in (("without", WITHOUT), ("with", WITH)))])
     for size in sizes:
         paper.point("open connections", size, cpu(found[WITH, size]))
-    paper.figure(f"{effort.many:,} open connections instead of one: rate, against the same without",
+    paper.figure(f"{effort.many:,} open instead of one: rate",
                  fractions[effort.many] / fractions[1], goal=0.98)
-    paper.figure("resident memory of each open connection: added",
+    paper.figure("each of them: resident memory added",
                  (memory[WITH, effort.many] - memory[WITHOUT, effort.many]) / effort.many,
                  goal=1, unit="bytes", at_most=True)
 
@@ -100,4 +100,4 @@ def measure_parked(own, effort, paper):
                  ("server, µs each", *(f"{cpu(found[size]):.1f}" for size in PARKED))])
     for size in PARKED:
         paper.point("parked connections", size, cpu(found[size]))
-    paper.figure("1,000 parked connections instead of one: rate", ratio(rates(found[1000]), rates(found[1])), goal=0.98)
+    paper.figure("1,000 parked instead of one: rate", ratio(rates(found[1000]), rates(found[1])), goal=0.98)

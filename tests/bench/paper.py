@@ -63,7 +63,7 @@ class Paper:
 
     def figure(self, what, *values, goal=None, unit="", at_most=False, noise=0.0):
         """Without a unit these are ratios. Those count to two places, as their goals are given."""
-        shown = ", ".join(f"{value:.0f} {unit}" if unit else f"{value:.2f}" for value in values)
+        shown = ", ".join(f"{value:+.0f} {unit}" if unit else f"{value:.2f}" for value in values)
         wanted, met = "", ""
         if goal:
             wanted = f"under {goal} {unit}" if at_most else f"{goal:.2f}" + (f" ±{noise}" if noise else "")
@@ -82,7 +82,7 @@ class Paper:
         title = f"{processor()}, Linux {platform.release()}, {datetime.date.today()}, {self.command}"
         if self.twice:
             noise = f"{min(self.twice):.2f} to {max(self.twice):.2f}"
-            self.figures.append(("noise: the rates of two that are the same, to each other", noise, "", ""))
+            self.figures.append(("noise: two servers without, to each other", noise, "", ""))
         self.table(title, ("", "figure", "goal", ""), self.figures)
 
     def draw(self):
@@ -107,6 +107,7 @@ class Paper:
 
     def write_lines(self):
         """A block a line; returns the number of the last."""
-        blocks = [f'"{name}"\n' + "".join(f"{max(x, 0.5)} {y}\n" for x, y in points) for name, points in self.lines.items()]
+        blocks = [f'"{name}"\n' + "".join(f"{max(x, 0.5)} {y}\n" for x, y in points)
+                  for name, points in self.lines.items()]
         (self.folder / "growth.dat").write_text("\n\n".join(blocks))
         return len(blocks) - 1

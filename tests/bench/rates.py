@@ -88,9 +88,8 @@ def report(name, subject, samples, paper):
     paper.table(f"{name}: connections/s", ("", "median", "ratio", "", "server, µs each"), rows)
     paper.twice.append(ratio(found["the same again"], found["no header"]))
     mine = [way for way in samples if way.server == "truepeer" and not way.front]
-    base = "the same bytes" if subject.swallows else "no header,"
-    paper.figure(f"{name}: rate with v1, v2; to {base} no library",
-                 *(ratio(found[way.name], found[way.base]) for way in mine), goal=subject.goal)
+    paper.figure(f"{name}: rate, v1, v2", *(ratio(found[way.name], found[way.base]) for way in mine),
+                 goal=subject.goal)
     if subject.native:
-        paper.figure(f"{name}: the same, to its own support",
+        paper.figure(f"{name}: to its own support",
                      *(ratio(found[way.name], found[f"native {way.header}"]) for way in mine), goal=1.0)

@@ -162,8 +162,8 @@ listen front
     def verify_libraries(self, way):
         """That they are where they should be, and only there."""
         loaded = {name for pid in family(self.target(way.server).pid) for name in preloaded(pid)}
-        wanted = {"truepeer": Path(harness.LIBRARY).name, "libproxyproto": Path(os.environ.get("LIBPROXYPROTO", "")).name}
-        if loaded != {name for server, name in wanted.items() if server == way.server}:
+        libraries = {"truepeer": harness.LIBRARY, "libproxyproto": os.environ.get("LIBPROXYPROTO", "")}
+        if loaded != {Path(path).name for server, path in libraries.items() if server == way.server}:
             raise Unfit(f"{way.name}: the server has loaded {', '.join(loaded) or 'no library'}")
 
     def verify(self, way):

@@ -55,5 +55,5 @@ def measure(own, effort, paper):
                         effort.starts * effort.rounds)
     paper.table("one long connection, through HAProxy, GB/s", ("without", "with"),
                 [tuple(f"{statistics.median(found[name]):.2f}" for name in WAYS)])
-    paper.figure("throughput of a long connection: to that without", ratio(found["with"], found["without"]), goal=1.0,
+    paper.figure("one long connection: throughput", ratio(found["with"], found["without"]), goal=1.0,
                  noise=0.02)
