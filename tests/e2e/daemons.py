@@ -27,11 +27,11 @@ class Target(NamedTuple):
 
 
 class Place:
-    """Where and how a server is started."""
+    """Where and how a server is started; native: it is told to read the header itself."""
 
-    def __init__(self, run, folder, server_path, plain, variables):
+    def __init__(self, run, folder, server_path, plain, variables, native=False):
         self.run, self.folder, self.server_path = run, folder, server_path
-        self.plain, self.variables = plain, variables
+        self.plain, self.variables, self.native = plain, variables, native
 
     def environment(self):
         return environment(self.plain, **self.variables)
@@ -99,6 +99,11 @@ if (cluster.isPrimary) {{
     return Target(port, place.start([program, script], port), by_words, b"GET / HTTP/1.0\r\n\r\n", rb"\r\n\r\n.*\n")
 
 
+NATIVE_NGINX = """ proxy_protocol;
+        set_real_ip_from 127.0.0.0/8;
+        real_ip_header proxy_protocol;"""
+
+
 def nginx(events):
     def start(place):
         program, port = find("nginx", "nginx"), free_port()
@@ -120,7 +125,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{NATIVE_NGINX if place.native else ";"}
         return 200 "$remote_addr $remote_port\\n";
     }}
 }}
@@ -169,6 +174,9 @@ def dovecot(service_count):
                               mail=mail.pw_uid, mail_group=mail.pw_gid)
         text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT", text)
         text = text.replace("service imap-login {", f"service imap-login {{\n  service_count = {service_count}")
+        if place.native:
+            text = text.replace(f"port = {port}\n", f"port = {port}\n    haproxy = yes\n")
+            text += "haproxy_trusted_networks = 127.0.0.0/8\n"
         config = place.write("dovecot.conf", text)
         pid = place.start([program, "-F", "-c", config], port)
         return Target(port, pid, lambda ip, port: f"rip={ip},".encode(), b"", rb"\* OK .*\r\n",
@@ -210,6 +218,7 @@ smtpd_peername_lookup = no
 smtpd_delay_reject = no
 smtpd_client_restrictions = check_client_access static:{{554 no}}
 import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT
+{"smtpd_upstream_proxy_protocol = haproxy" if place.native else ""}
 """)
     place.write("config/master.cf", f"""\
 127.0.0.1:{port} inet n - n - - smtpd
