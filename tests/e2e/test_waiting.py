@@ -20,7 +20,8 @@ import pytest
 import harness
 from crowd import Crowd, cpu_share, descriptors, leaked
 from daemons import C_SERVERS, CORE, DAEMONS, MODES, Target, by_name, started
-from harness import HERE, PATIENCE, ask, connect, environment, eventually, listener, v1, v2
+from harness import (HERE, PATIENCE, ask, connect, environment, eventually, find, free_port, listener, listens,
+                     v1, v2)
 
 # ---- every kind of server among silent and dripping clients ----
 
@@ -260,6 +261,21 @@ def test_late_clients_of_select_get_low_descriptors(serve):
         new = numbers() - before
         assert sum(fd >= 1024 for fd in new) == 300
         assert max(fd for fd in new if fd < 1024) < 32
+
+
+# ---- those who come first ----
+
+@pytest.mark.parametrize("stays", [0, 0.2], ids=["leaves", "waits"])
+def test_server_in_poll_outlives_a_first_client_that_it_does_not_get(run, stays):
+    """socat ends when accept on its blocking listener says EAGAIN, which accept never does there."""
+    port = free_port()
+    socat = run([find("socat", "socat"), f"TCP4-LISTEN:{port},bind=127.0.0.1,fork", "PIPE"], environment(TIMEOUT="1s"))
+    eventually(lambda: listens(port), "socat listens")
+    with connect(port):
+        select.select([], [], [], stays)
+    with connect(port) as client:
+        client.sendall(v1() + b"words")
+        assert client.recv(5) == b"words", socat.stderr
 
 
 # ---- those who are connected already ----
