@@ -165,7 +165,7 @@ static bool is_deferred(int listener)
 
 /*
  * A program that waits in poll or select, and accepts for the first time from a listener
- * on which accept should sleep, is about to meet an EAGAIN that it may not know.
+ * on which accept should sleep, is about to meet an error.
  */
 static int moment_ms(int listener, bool first)
 {
@@ -266,13 +266,17 @@ static int accept_next(const struct tp_policy *policy, const struct tp_accept *c
 	return result == RETRY ? accept_new(policy, call) : result;
 }
 
-/* Sleeps in accept, where the program means to: one that was woken is told it was for
- * nothing. */
+/*
+ * Sleeps in accept, where the program means to: one that was woken is told it was for
+ * nothing. In poll and select, where that happens but once, by an error that accept may
+ * give on a blocking listener; epoll, where it may happen again, needs the one that sends
+ * every program back to its wait.
+ */
 static bool sleep_here(const struct tp_accept *call, int why, int mark,
 		       int64_t *deadline_ns)
 {
 	if (tp_sleep_was_woken(mark)) {
-		errno = EAGAIN;
+		errno = tp_watch_has(call->fd, TP_POLLED) ? ECONNABORTED : EAGAIN;
 		return false;
 	}
 	if (why == REFUSED)

@@ -11,9 +11,8 @@ import daemons
 import harness
 from conftest import programs
 from crowd import family
-from harness import environment, eventually, find, free_port, v1, v2
+from harness import environment, eventually, find, free_port, listens, v1, v2
 from rounds import Unfit
-from test_servers import listens
 
 CLIENT, BALANCER = "127.1.2.3", "127.0.0.9"  # as the headers say, as HAProxy comes
 PROBE = "127.0.0.7"  # who connects to find out whom the server sees

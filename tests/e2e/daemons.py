@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Real servers for the tests: each starts a private instance and says how to talk to it."""
 
+import contextlib
 import os
 import pwd
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 import pytest
 
-from harness import HERE, environment, eventually, find, free_port
-from test_servers import DOVECOT, listens
+import conftest
+import harness
+from harness import HERE, environment, eventually, find, free_port, listens
+from test_servers import DOVECOT
 
 
 class Target(NamedTuple):
@@ -46,6 +50,20 @@ class Place:
         path = self.folder / name
         path.write_text(text)
         return path
+
+
+@contextlib.contextmanager
+def started(start, server_path=None, plain=False, **variables):
+    """A server, in a folder and with a library that its unprivileged processes can read."""
+    folder, libraries = Path(tempfile.mkdtemp(prefix="truepeer.")), harness.LIBRARY
+    folder.chmod(0o755)
+    try:
+        harness.LIBRARY = " ".join(shutil.copy(library, folder) for library in libraries.split())
+        with conftest.programs(folder) as run:
+            yield start(Place(run, folder, server_path, plain, variables))
+    finally:
+        harness.LIBRARY = libraries
+        shutil.rmtree(folder)
 
 
 def by_name(ip, port):
@@ -103,8 +121,13 @@ NATIVE_NGINX = """ proxy_protocol;
         set_real_ip_from 127.0.0.0/8;
         real_ip_header proxy_protocol;"""
 
+TELLS_NAME = r"""
+        listen 127.0.0.1:{port}{native}
+        return 200 "$remote_addr $remote_port\n";
+"""
 
-def nginx(events):
+
+def nginx(events="", server=TELLS_NAME):
     def start(place):
         program, port = find("nginx", "nginx"), free_port()
         config = place.write("nginx.conf", f"""\
@@ -124,10 +147,7 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server {{
-        listen 127.0.0.1:{port}{NATIVE_NGINX if place.native else ";"}
-        return 200 "$remote_addr $remote_port\\n";
-    }}
+    server {{{server.format(port=port, native=NATIVE_NGINX if place.native else ";")}    }}
 }}
 """)
         pid = place.start([program, "-e", "stderr", "-p", place.folder, "-c", config], port)
@@ -274,7 +294,7 @@ DAEMONS = {
     "python-forking": python("forking"),
     "node": node,
     "node-cluster": node_cluster,
-    "nginx": nginx(""),
+    "nginx": nginx(),
     "nginx-mutex": nginx("accept_mutex on;"),
     "redis": redis,
     "vsftpd": vsftpd,

@@ -14,8 +14,8 @@ import time
 import pytest
 
 from harness import (HERE, PATIENCE, ask, connect, delivered, environment, eventually, exchange, find, free_port,
-                     is_refused, listener, name, parse, v1, v1_six, v2)
-from test_servers import connected_from, listens
+                     is_refused, listener, listens, name, parse, v1, v1_six, v2)
+from test_servers import connected_from
 from test_stats import counted
 
 CLIENT = "inet 203.0.113.7 56324"
