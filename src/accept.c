@@ -155,12 +155,22 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 	return SLEEP;
 }
 
-static bool is_deferred(int listener)
+/*
+ * How long the kernel has held a silent connection back (TCP_DEFER_ACCEPT, tcp(7)): it has
+ * then asked for the first bytes a second time, and where it had no room for that, it has
+ * not waited at all (SYN cookies).
+ */
+static int64_t deferred_ms(int listener, int connection)
 {
+	struct tcp_info info = {0};
 	int seconds = 0;
 	socklen_t size = sizeof seconds;
-	return !getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) &&
-	       seconds;
+	if (getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) ||
+	    !seconds)
+		return 0;
+	size = sizeof info;
+	getsockopt(connection, IPPROTO_TCP, TCP_INFO, &info, &size);
+	return info.tcpi_total_retrans ? (int64_t)seconds * 1000 : 0;
 }
 
 /*
@@ -178,19 +188,20 @@ static int moment_ms(int listener, bool first)
 /*
  * A header that was sent right behind the connection is here in a moment, which is
  * cheaper to wait for than a room to make. Only for the first: a crowd of silent ones is
- * parked. One that was deferred has had its time already.
+ * parked. What the kernel has deferred it for is taken off its time.
  */
 static enum tp_admission await_header(const struct tp_policy *policy, int listener,
 				      struct tp_connection *connection, bool first)
 {
 	struct pollfd fd = {.fd = connection->fd, .events = POLLIN | POLLRDHUP};
-	if (tp_room_any() || connection->seen || connection->headers)
+	if (connection->seen || connection->headers)
 		return TP_WAITING;
-	int n = tp_real()->poll(&fd, 1, moment_ms(listener, first));
-	struct tp_news news = {
-		.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR),
-		.expired = n == 0 && is_deferred(listener),
-	};
+	connection->deadline_ms -= deferred_ms(listener, connection->fd);
+	struct tp_news news = {.expired = connection->deadline_ms <= tp_clock_ms()};
+	if (tp_room_any() && !news.expired)
+		return TP_WAITING;
+	int n = tp_real()->poll(&fd, 1, news.expired ? 0 : moment_ms(listener, first));
+	news.ended = n == 1 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR);
 	return n == 1 || news.expired ? tp_admit_again(policy, connection, news)
 				      : TP_WAITING;
 }

@@ -416,6 +416,38 @@ def test_deferred_clients_hold_nobody_up(serve, mode):
         assert crowd.wait(silent, 10) == [] and outcomes(silent) == ["reset"] * SILENT
 
 
+@contextlib.contextmanager
+def deferring(run, server_path, mode, backlog, **variables):
+    """A server that defers its clients for a second by itself."""
+    with listener() as inherited:
+        inherited.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        inherited.listen(backlog)
+        yield run([server_path, "-l", str(inherited.fileno()), mode], environment(**variables),
+                  fds=[inherited.fileno()]).listening()
+
+
+@pytest.mark.parametrize("mode", ["loop", "epoll"])
+def test_server_that_defers_shortens_no_deadline(run, server_path, mode):
+    with deferring(run, server_path, mode, 512, TIMEOUT="3s") as server, Crowd(server.port) as crowd:
+        silent = crowd.silent(20)
+        with connect(server.port) as late:
+            select.select([], [], [], 1.5)
+            late.sendall(v1())
+            assert late.recv(4096) == by_name("203.0.113.7", 56324)
+        assert crowd.wait(silent) == []
+        check_in_time(silent, 3)
+
+
+def test_nobody_is_late_who_was_not_deferred(run, server_path):
+    """The kernel defers none where as many as the backlog holds are deferred already (SYN cookies)."""
+    with deferring(run, server_path, "epoll", 8, TIMEOUT="3s") as server, Crowd(server.port) as crowd:
+        crowd.silent(20)
+        with connect(server.port) as late:
+            select.select([], [], [], 0.2)
+            late.sendall(v1())
+            assert late.recv(4096) == by_name("203.0.113.7", 56324)
+
+
 # ---- stress ----
 
 CONNECTIONS = int(os.environ.get("STRESS", 800))
