@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Postfix: master opens the listener and clears the environment; smtpd accepts in processes that
-serve one client at a time, or postscreen accepts and passes the connection on to them."""
+"""Postfix: postfix(1) hands the recipe on to master, which opens the listener and clears the
+environment; smtpd accepts in processes that serve one client at a time, or postscreen accepts and
+passes the connection on to them."""
 
 PACKAGES = ["postfix"]
 PORT = 25
@@ -40,7 +41,7 @@ maillog_file = {LOG}
     listen = "[::]:25" if place.six else "0.0.0.0:25"
     place.write("/etc/postfix/master.cf", f"{listen} inet n - y - {service}\n{SERVICES}")
     place.run("postfix", "set-permissions")
-    return ["/usr/lib/postfix/sbin/master", "-d"]
+    return ["postfix", "start-fg"]
 
 
 def session(talk):
