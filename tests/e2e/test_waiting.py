@@ -247,7 +247,7 @@ def test_late_clients_of_select_get_low_descriptors(serve):
     """Its sets end at 1024, and the silent ones shall not use that up."""
     def numbers():
         return {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
-    server = serve("select", TIMEOUT="10s")
+    server = serve("select", TIMEOUT="1m")
     before = numbers()
     with Crowd(server.port) as crowd, contextlib.ExitStack() as stack:
         crowd.silent(300)
