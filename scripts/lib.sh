@@ -88,3 +88,52 @@ build() {
 	fi
 	make -j"$(nproc)"
 }
+
+# "PASSED FAILED SKIPPED" of one test program, from its log's last summary line (Check's or
+# pytest's); a program that fell over before it wrote one counts as one test.
+count() { # LOG
+	awk '
+		/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+$/ {
+			failed = $5 + $7
+			passed = $3 - failed
+			skipped = 0
+			seen = 1
+		}
+		/^(=+ )?[0-9]+ [a-z]+.* in [0-9.]+s/ {
+			passed = failed = skipped = 0
+			seen = 1
+			for (i = 2; $i != "in"; i++) {
+				if ($i ~ /^passed/)
+					passed += $(i - 1)
+				if ($i ~ /^(failed|errors?)/)
+					failed += $(i - 1)
+				if ($i ~ /^skipped/)
+					skipped += $(i - 1)
+			}
+		}
+		FILENAME ~ /\.trs$/ && /^:test-result:/ {
+			result = $2
+		}
+		END {
+			if (result == "SKIP" && !seen)
+				skipped = 1
+			else if (result != "PASS" && !failed)
+				failed = 1
+			print passed + 0, failed + 0, skipped + 0
+		}' "$1" "${1%.log}.trs"
+}
+
+# Sets $passed, $failed and $skipped to what all tests of a build have come to.
+count_all() { # FOLDER
+	local log p f s
+	passed=0 failed=0 skipped=0
+	for log in "$1"/tests/*/*.log; do
+		[ -e "$log" ] || continue
+		read -r p f s < <(count "$log")
+		((passed += p, failed += f, skipped += s)) || true
+	done
+}
+
+say_counts() {
+	say "$passed passed, $failed failed$([ "$skipped" = 0 ] || printf ', %d skipped' "$skipped")"
+}

@@ -254,7 +254,7 @@ static void look_into(struct search *search, int directory, const char *name)
 static int search_proc(int room, uint64_t key)
 {
 	struct search search = {.room = room, .key = key};
-	_Alignas(struct dirent64) char entries[2048];
+	_Alignas(struct dirent64) char entries[2048] = {0};
 	int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	long n;
 	if (directory < 0)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(bool(os.environ.get("SANITIZER_FLAGS")),
+                                reason="what a sanitizer costs is not measured")
 RUN = Path(__file__).resolve().parent / "run"
 
 

@@ -11,8 +11,9 @@ import harness
 import programs
 import pytest
 from conftest import TRUEPEER, assert_wrong, environment, truepeer
-from harness import LIBRARY, Program, find, parse
+from harness import LIBRARY, Program, find, parse, unsanitized
 
+pytestmark = unsanitized("the programs it starts are without the runtime, which the library wants", "memory")
 REFUSED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 TRUST = ["--trust", "loopback"]
 

@@ -24,9 +24,13 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = os.environ.get("LIBTRUEPEER") or str(HERE.parents[1] / "src/.libs/libtruepeer.so")
+RUNTIME = os.environ.get("SANITIZER_RUNTIME", "").split()  # of a sanitized library: behind it, it sees all its calls
 COMMAND = os.environ.get("TRUEPEER") or str(HERE.parents[1] / "src/truepeer")
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
-PATIENCE = 20  # seconds: no wait in these tests is longer, and none normally comes near
+SANITIZER = os.environ.get("SANITIZER_FLAGS", "")  # -fsanitize=address and the like; see scripts/sanitize
+SLOWNESS = int(os.environ.get("SLOWNESS", 1))  # how many times longer all takes, under such tools
+COMPILED = set()  # programs made here
+PATIENCE = 20 * SLOWNESS  # seconds: no wait in these tests is longer, and none normally comes near
 
 _spec = importlib.util.spec_from_file_location("check", HERE.parent / "vectors/check.py")
 reference = importlib.util.module_from_spec(_spec)  # an independent parser
@@ -61,6 +65,8 @@ def name(address, port=None):
 # ---- environments and programs ----
 
 def find(program, package):
+    if program == "vsftpd" and RUNTIME:
+        pytest.skip("vsftpd allows its processes 200 MiB of address space, of which sanitizers take terabytes")
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
     return path or pytest.skip(f"{program} is not here (Debian package {package})")
 
@@ -82,6 +88,12 @@ def enter_network(commands):
     subprocess.run(["ip", "-batch", "-"], input="\n".join(["link set lo up", *commands]), text=True, check=True)
 
 
+def unsanitized(reason, *kinds):
+    """Marks tests that cannot be under these sanitizers (address, thread, memory, undefined), or under any."""
+    return pytest.mark.skipif(any(f"={kind}" in SANITIZER for kind in kinds or [""]),
+                              reason=f"not under {SANITIZER.strip()}: {reason}")
+
+
 def rules_in(folder):
     """rules(text): the path of a rules file in the folder."""
     def write(text):
@@ -96,11 +108,10 @@ def environment(plain=False, preload=(), **variables):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TRUEPEER_", "LD_PRELOAD"))}
     if plain:
         return env
-    for library in LIBRARY.split():
-        assert os.access(library, os.R_OK), f"{library} is not built"
+    assert os.access(LIBRARY, os.R_OK), f"{LIBRARY} is not built"
     variables = {"TRUST": "loopback", **variables}
     env.update((f"TRUEPEER_{k}", v) for k, v in variables.items() if v is not None)
-    env["LD_PRELOAD"] = " ".join([LIBRARY, *map(str, preload)])
+    env["LD_PRELOAD"] = " ".join([LIBRARY, *RUNTIME, *map(str, preload)])
     return env
 
 
@@ -109,7 +120,8 @@ def compiled(variable, source, folder, *flags):
     if os.environ.get(variable):
         return Path(os.environ[variable])
     target = folder / Path(source).stem
-    cc = shlex.split(os.environ.get("CC", "cc"))
+    cc = shlex.split(os.environ.get("CC", "cc") + " " + SANITIZER)
+    COMPILED.add(target)
     subprocess.run([*cc, "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-pthread",
                     *flags, "-o", target, HERE / source, "-ldl"], check=True)
     return target
@@ -119,6 +131,8 @@ class Program:
     """A running process (with its children), its output and its log."""
 
     def __init__(self, argv, env, folder, fds=()):
+        if "=memory" in SANITIZER and "LD_PRELOAD" in env and argv[0] not in COMPILED:
+            pytest.skip("MemorySanitizer's runtime, which the library wants, is in our own programs only")
         self.log = folder / f"stderr.{time.monotonic_ns()}"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(list(map(str, argv)), env=env, cwd=folder, pass_fds=fds,

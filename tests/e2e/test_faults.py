@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import PATIENCE, Answer, Program, compiled, connect, environment, eventually, exchange, name, v1, v2
+from harness import PATIENCE, Answer, Program, compiled, connect, environment, eventually, exchange, name, unsanitized, v1, v2
 
+pytestmark = unsanitized("its runtime stands between the library and the injector", "address", "thread", "memory")
 ROOMS = os.environ.get("ROOMS")  # how many may wait aside; none unless it is said
 
 # What the kernel (and a seccomp filter: EPERM, ENOSYS) may say to each.

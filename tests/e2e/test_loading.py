@@ -20,7 +20,7 @@ SECOND = v1("198.51.100.9")
 
 def copy_of_library(path, layout=None):
     """A copy, perhaps of another version, which keeps its records in another layout."""
-    code = Path(harness.LIBRARY.split()[-1]).read_bytes()
+    code = Path(harness.LIBRARY).read_bytes()
     if layout:
         tag = bytes.fromhex("d37e915ac42be8")
         assert tag + b"\x01" in code
@@ -34,12 +34,11 @@ def copy_of_library(path, layout=None):
 def preloaded(*libraries, **variables):
     """An environment with these in the library's place."""
     env = environment(**variables)
-    env["LD_PRELOAD"] = " ".join([*harness.LIBRARY.split()[:-1], *map(str, libraries)])
+    env["LD_PRELOAD"] = " ".join([*map(str, libraries), *harness.RUNTIME])
     return env
 
 
-# A sanitizer makes system calls of its own, and objects to two copies.
-unsanitized = pytest.mark.skipif(len(harness.LIBRARY.split()) > 1, reason="a sanitizer is in the way")
+alone = harness.unsanitized("the loader takes the library alone, without the runtime")
 
 
 def is_untouched(port, *data):
@@ -100,12 +99,11 @@ def test_script_is_known_by_its_own_name_and_by_its_interpreter(run, tmp_path, p
 
 # ---- twice ----
 
-@unsanitized
 @pytest.mark.parametrize("layout", [None, 2], ids=["same", "version"])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
 @pytest.mark.parametrize("mode", ["loop", "fork", "epoll"])
 def test_header_is_read_once_by_two_copies(run, server_path, tmp_path, mode, first, layout):
-    copies = [harness.LIBRARY.split()[-1], copy_of_library(tmp_path / "libtruepeer.so", layout)]
+    copies = [harness.LIBRARY, copy_of_library(tmp_path / "libtruepeer.so", layout)]
     env = preloaded(*(copies if first else reversed(copies)), TRUST="all")
     server = run([server_path, mode], env).listening()
     mapped = Path(f"/proc/{server.pid}/maps").read_text()
@@ -165,7 +163,7 @@ def private(run, server_path, open_folder):
 
     {server} is the test server with that owner, mode and capability, on a file system of its own.
     """
-    library = harness.LIBRARY.split()[-1]
+    library = harness.LIBRARY
     if os.geteuid() != 0:
         pytest.skip("needs root")
     libc = re.search(r"(/\S*)/libc\.so\.6$", Path("/proc/self/maps").read_text(), re.M)[1]
@@ -196,7 +194,7 @@ def is_mapped(server):
     return "/libtruepeer.so" in Path(f"/proc/{server.pid}/maps").read_text()
 
 
-@unsanitized
+@alone
 @ways
 def test_loader_finds_the_library_by_its_name(private, preload, everywhere):
     server = private([*NOBODY, "env", preload, *SERVER], everywhere).listening()
@@ -204,7 +202,7 @@ def test_loader_finds_the_library_by_its_name(private, preload, everywhere):
     assert ask(server.port, v1(), b"payload") == (CLIENT, CLIENT, "", b"payload")
 
 
-@unsanitized
+@alone
 @ways
 @secure
 def test_secure_execution_loads_the_library_and_believes_no_variable(private, preload, everywhere, how):
@@ -214,10 +212,10 @@ def test_secure_execution_loads_the_library_and_believes_no_variable(private, pr
     assert server.stderr == ""
 
 
-@unsanitized
+@alone
 @secure
 def test_secure_execution_takes_no_library_by_its_path_or_without_its_bit(private, how):
-    path = Path(harness.LIBRARY.split()[-1]).resolve()
+    path = Path(harness.LIBRARY).resolve()
     for preload, library_mode in (f"LD_PRELOAD={path}", "4755"), (BY_NAME, "755"):
         server = private([*NOBODY, "env", preload, *SERVER], library_mode=library_mode, **how).listening()
         assert not is_mapped(server)
@@ -228,7 +226,7 @@ def test_secure_execution_takes_no_library_by_its_path_or_without_its_bit(privat
 LOADER = {"openat", "read", "pread64", "newfstatat", "fstat", "mmap", "mprotect", "munmap", "close", "readlink"}
 
 
-@unsanitized
+@alone
 @pytest.mark.parametrize("variables", [{}, {"LOG": "syslog"}, {"PROGRAMS": "vsftpd"}], ids=str)
 def test_program_that_accepts_nothing_makes_no_system_call_more_but_a_look_at_its_descriptors(tmp_path, variables):
     strace = find("strace", "strace")
@@ -249,7 +247,7 @@ QUIET = [["/bin/true"], ["ls", "/"], ["sh", "-c", "ls | cat"], ["apt-get", "--ve
                                 "print(s.accept()[1] == c.getsockname())"]]
 
 
-@unsanitized
+@alone
 @pytest.mark.parametrize("command", QUIET, ids=[command[0].rpartition("/")[2] for command in QUIET])
 @pytest.mark.parametrize("variables", [[], ["TRUEPEER_PROGRAMS=vsftpd", "TRUEPEER_TRUST=nonsense"]],
                          ids=["none", "some"])
@@ -266,7 +264,7 @@ def test_programs_are_as_quiet_as_ever_with_the_library_in_all_of_them(private, 
     assert with_library == without and with_library[0] == 0 and with_library[2] == b""
 
 
-@unsanitized
+@alone
 def test_library_is_really_in_all_of_them(private):
     server = private(["env", "{server}", "loop"], "libtruepeer.so").listening()
     assert is_mapped(server) and is_untouched(server.port, v1()) and server.stderr == ""

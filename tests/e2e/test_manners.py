@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from harness import (HERE, PATIENCE, ask, connect, environment, eventually, find, parse, v1, v2)
+from harness import (HERE, PATIENCE, ask, connect, environment, eventually, find, parse, unsanitized, v1,
+                     v2)
 
 CASES = re.findall(r"^CASE\((\w+)\)", (HERE / "manners.c").read_text(), re.M)
 each_case = pytest.mark.parametrize("case", CASES)
@@ -134,13 +135,12 @@ def test_untrusted_source_costs_accept_no_system_call(traced):
 
 # ---- memory ----
 
+@unsanitized("valgrind excludes other runtimes", "address", "thread", "memory")
 @pytest.mark.parametrize("case", ["many_connections_keep_their_names", "threads_accept_side_by_side",
                                   "refused_connections_are_reset_and_never_shown"])
 @pytest.mark.parametrize("slot", [True, False], ids=["slot", "table"])
 def test_valgrind_finds_nothing(manners_path, noslot, case, slot):
     valgrind = find("valgrind", "valgrind")
     env = environment(LOG="none", preload=[] if slot else [noslot])
-    if "asan" in env["LD_PRELOAD"]:
-        pytest.skip("valgrind and AddressSanitizer exclude each other")
     hold([valgrind, "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
           manners_path, case], env)

@@ -151,7 +151,7 @@ first_valid_uid = 1
 mail_location = maildir:{folder}/mail
 default_login_user = {login}
 default_internal_user = {internal}
-import_environment = TZ LD_PRELOAD TRUEPEER_TRUST
+import_environment = TZ LD_PRELOAD TRUEPEER_TRUST ASAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS
 service imap-login {{
   inet_listener imap {{
     port = {port}
@@ -172,6 +172,8 @@ userdb {{
   args = uid={mail} gid={mail_group} home={folder}/home
 }}
 """
+if harness.RUNTIME:
+    DOVECOT += "default_vsz_limit = 0\n"  # sanitizers take terabytes
 
 
 @pytest.fixture
@@ -184,8 +186,7 @@ def dovecot(run, open_folder, monkeypatch):
 
     def start(plain=False):
         if not plain:
-            copies = [shutil.copy(library, open_folder) for library in harness.LIBRARY.split()]
-            monkeypatch.setattr(harness, "LIBRARY", " ".join(copies))
+            monkeypatch.setattr(harness, "LIBRARY", shutil.copy(harness.LIBRARY, open_folder))
         mail = pwd.getpwnam("mail")
         port = free_port()
         config = open_folder / "dovecot.conf"

@@ -10,6 +10,8 @@ import pytest
 
 from targets import SRC, TARGETS, build, write_seeds
 
+pytestmark = pytest.mark.skipif(bool(os.environ.get("SANITIZER_FLAGS")),
+                                reason="they are built with sanitizers of their own")
 each = pytest.mark.parametrize("name", TARGETS)
 SANITIZE = "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"
 

@@ -117,7 +117,7 @@ class Place:
     def preload(self):
         """Installs the library; returns the environment that loads it."""
         self.path(LIBRARIES).mkdir(parents=True, exist_ok=True)
-        copies = [shutil.copy(library, self.path(LIBRARIES)) for library in harness.LIBRARY.split()]
+        copies = [shutil.copy(library, self.path(LIBRARIES)) for library in [harness.LIBRARY, *harness.RUNTIME]]
         variables = {f"TRUEPEER_{name}": value for name, value in self.extra.items()}
         return {"LD_PRELOAD": " ".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies),
                 "TRUEPEER_TRUST": f"{BALANCER4},{OTHER4},{BALANCER6}", **variables}
@@ -125,7 +125,7 @@ class Place:
     @staticmethod
     def reads_rules():
         """Whether the library knows the rules file, which alone counts in secure execution."""
-        return b"/etc/truepeer.rules" in Path(harness.LIBRARY.split()[-1]).read_bytes()
+        return b"/etc/truepeer.rules" in Path(harness.LIBRARY).read_bytes()
 
     def install_for_secure_execution(self):
         """Where ld.so(8) takes it from for set-ID programs: a system folder, with the set-user-ID bit.
