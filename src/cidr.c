@@ -182,7 +182,7 @@ const struct tp_prefix *tp_prefix_set_last_up_to(const struct tp_prefix_set *set
 	memcpy(ip, plain.ip, tp_addr_size(plain.family));
 	if (plain.family == AF_INET)
 		return last_up_to(set->prefixes, set->ipv4_count, ip);
-	if (plain.family == AF_INET6)
+	if (plain.family == AF_INET6 && set->count > set->ipv4_count)
 		return last_up_to(set->prefixes + set->ipv4_count,
 				  set->count - set->ipv4_count, ip);
 	return NULL;

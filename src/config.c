@@ -440,7 +440,8 @@ void tp_config_read(const struct tp_config *config, void *memory,
 	};
 	*policy = tp_setting_default_policy();
 	policy->rules = memory;
-	read_file(&reading);
+	if (config->len)
+		read_file(&reading);
 	reading.line = 0;
 	read_variables(&reading, true);
 	read_variable_rule(&reading);

@@ -167,9 +167,9 @@ static void read_contents(const struct reading *reading, struct tp_elf *elf)
 static void read_file(struct reading *reading, struct tp_elf *elf)
 {
 	union {
-		unsigned char ident[EI_NIDENT];
-		Elf64_Ehdr wide;
+		Elf64_Ehdr wide; /* the largest, which {0} fills: a file may be shorter */
 		Elf32_Ehdr narrow;
+		unsigned char ident[EI_NIDENT];
 	} head = {0};
 	uint8_t own_order = __BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB;
 	if (pread(reading->fd, &head, sizeof head, 0) < (ssize_t)sizeof head.narrow ||

@@ -15,6 +15,15 @@
 				#condition),                                             \
 			abort()))
 
+/* Of a text, the first is 1. */
+static inline size_t line_of(const char *text, const char *at)
+{
+	size_t line = 1;
+	for (; text < at; text++)
+		line += *text == '\n';
+	return line;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #endif

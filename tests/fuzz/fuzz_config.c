@@ -53,6 +53,19 @@ static bool is_one_of(const struct tp_mistake *mistake, const char *const *varia
 	return false;
 }
 
+static void check_place(const struct tp_config *config, const struct tp_mistake *mistake)
+{
+	if (!mistake->file) {
+		LAW(!mistake->line);
+		LAW(mistake->word_len && is_one_of(mistake, config->variables));
+	} else if (mistake->word) {
+		LAW(lies_in(mistake, config->text, config->len));
+		LAW(mistake->line == line_of(config->text, mistake->word));
+	} else {
+		LAW(mistake->line <= line_of(config->text, config->text + config->len));
+	}
+}
+
 static void check_mistake(void *context, const struct tp_mistake *mistake)
 {
 	struct reading *reading = context;
@@ -60,10 +73,7 @@ static void check_mistake(void *context, const struct tp_mistake *mistake)
 	struct tp_text text = {0};
 	reading->mistakes++;
 	LAW(mistake->reason || mistake->expected);
-	if (mistake->file)
-		LAW(!mistake->word || lies_in(mistake, config->text, config->len));
-	else
-		LAW(mistake->word_len && is_one_of(mistake, config->variables));
+	check_place(config, mistake);
 	tp_mistake_put(&text, mistake);
 	LAW(text.len);
 }

@@ -8,15 +8,18 @@
 
 #define EVERY_CUT 300 /* of longer headers some cuts are left out */
 
-static enum tp_verdict parse(const uint8_t *bytes, size_t size, size_t max,
-			     struct tp_header *header)
+static enum tp_verdict parse_within(const uint8_t *bytes, size_t size,
+				    struct tp_header_limits limits,
+				    struct tp_header *header)
 {
 	/* Flush against the end of its memory. */
 	uint8_t *copy = malloc(size ? size : 1);
 	LAW(copy);
 	memcpy(copy, bytes, size);
 	memset(header, 0x5a, sizeof *header);
-	enum tp_verdict verdict = tp_header_parse(copy, size, max, header);
+	enum tp_verdict verdict =
+		limits.mixed_family ? tp_header_parse_within(copy, size, &limits, header)
+				    : tp_header_parse(copy, size, limits.max, header);
 	if (verdict == TP_DONE) {
 		/* The pointers lead into the input. */
 		if (header->tlvs)
@@ -31,6 +34,13 @@ static enum tp_verdict parse(const uint8_t *bytes, size_t size, size_t max,
 	}
 	free(copy);
 	return verdict;
+}
+
+/* By the letter of the specification. */
+static enum tp_verdict parse(const uint8_t *bytes, size_t size, size_t max,
+			     struct tp_header *header)
+{
+	return parse_within(bytes, size, (struct tp_header_limits){.max = max}, header);
 }
 
 static bool same_addr(const struct tp_addr *a, const struct tp_addr *b)
@@ -88,6 +98,24 @@ static void check_writing(const struct tp_header *header)
 		LAW(!tp_header_write(header, second, size - 1));
 }
 
+/* The other version names the same client, or none as well. */
+static void check_other_version(const struct tp_header *header)
+{
+	static uint8_t bytes[TP_HEADER_V2_MAX];
+	struct tp_header other = *header, again;
+	other.version = header->version == 1 ? 2 : 1;
+	size_t size = tp_header_write(&other, bytes, sizeof bytes);
+	LAW(size || other.crc32c); /* no room for the checksum's TLV */
+	if (!size)
+		return;
+	LAW(parse(bytes, size, sizeof bytes, &again) == TP_DONE && again.length == size);
+	LAW(again.version == other.version);
+	LAW(tp_header_names_client(&again) == tp_header_names_client(header));
+	if (tp_header_names_client(header))
+		LAW(same_addr(&again.src, &header->src) &&
+		    same_addr(&again.dst, &header->dst));
+}
+
 static void check_done(const uint8_t *data, size_t size, const struct tp_header *header)
 {
 	struct tp_header alone;
@@ -100,6 +128,7 @@ static void check_done(const uint8_t *data, size_t size, const struct tp_header 
 	LAW(same_bytes(header, &alone));
 	check_prefixes(data, header->length, TP_HEADER_V2_MAX);
 	check_writing(header);
+	check_other_version(header);
 	/* The limit is that of version 2, and counts the whole header. */
 	LAW(parse(data, size, header->length, &alone) == TP_DONE);
 	LAW(parse(data, size, header->length - 1, &alone) ==
@@ -139,6 +168,27 @@ static void check_refused(const uint8_t *data, size_t size, enum tp_verdict verd
 	free(more);
 }
 
+/* A destination of the other family is all that "lenient mixed-family" lets in, and what
+ * neither version can say is not written. */
+static void check_lenient(const uint8_t *data, size_t size, enum tp_verdict verdict,
+			  const struct tp_header *strict)
+{
+	const struct tp_header_limits limits = {TP_HEADER_V2_MAX, .mixed_family = true};
+	uint8_t bytes[TP_HEADER_V1_MAX];
+	struct tp_header header;
+	enum tp_verdict lenient = parse_within(data, size, limits, &header);
+	if (verdict != TP_BAD || lenient == TP_BAD) {
+		LAW(lenient == verdict && header.length == strict->length);
+		if (verdict == TP_DONE)
+			LAW(same_bytes(&header, strict));
+		return;
+	}
+	LAW(lenient == TP_DONE && header.version == 1 && header.length <= size);
+	LAW(header.src.family == header.family && header.dst.family != header.family);
+	for (header.version = 1; header.version <= 2; header.version++)
+		LAW(!tp_header_write(&header, bytes, sizeof bytes));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tp_header header;
@@ -149,5 +199,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_more(data, size, header.length);
 	else
 		check_refused(data, size, verdict, &header);
+	check_lenient(data, size, verdict, &header);
 	return 0;
 }

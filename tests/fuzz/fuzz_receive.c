@@ -146,10 +146,11 @@ static void check_pointer(const struct tp_reception *reception, const uint8_t *b
 }
 
 static void check(enum tp_received received, const struct tp_reception *reception,
-		  size_t max)
+		  const struct tp_header_limits *limits)
 {
 	struct tp_header whole;
-	enum tp_verdict verdict = tp_header_parse(fake.stream, fake.arrived, max, &whole);
+	enum tp_verdict verdict =
+		tp_header_parse_within(fake.stream, fake.arrived, limits, &whole);
 	LAW(fake.low_water == LOW_WATER);
 	LAW(fake.now_ms <= TIMEOUT_MS);
 	if (received != TP_RECEIVED_FAILED)
@@ -192,17 +193,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tp_reception reception;
 	if (!size || data[0] + 1u > size)
 		return 0;
-	size_t moves = data[0], max = moves % 2 ? TP_HEADER_V2_MAX : 4096;
+	size_t moves = data[0];
 	memset(&fake, 0, sizeof fake);
 	fake.moves = data + 1;
 	fake.moves_left = moves;
 	fake.stream = data + 1 + moves;
 	fake.size = size - 1 - moves;
 	fake.low_water = LOW_WATER;
-	const struct tp_header_limits limits = {max, false};
+	const struct tp_header_limits limits = {moves & 1 ? TP_HEADER_V2_MAX : 4096,
+						moves & 2};
 	enum tp_received received = tp_receive(5, &limits, &reception);
 	if (received == TP_RECEIVED_MORE)
 		received = tp_await(5, &limits, TIMEOUT_MS, &reception);
-	check(received, &reception, max);
+	check(received, &reception, &limits);
 	return 0;
 }
