@@ -15,6 +15,9 @@
 #include "events.h"
 #include "inert.h"
 #include "local.h"
+#include "owner.h"
+#include "park.h"
+#include "pass.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
@@ -115,9 +118,9 @@ static int accept_ready(const struct tp_accept *call)
 static int accept_parked(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection;
-	if (tp_room_is_copy())
-		tp_room_forked();
-	if (!tp_room_take(policy, call->fd, &connection))
+	if (tp_owner_is_copy())
+		tp_park_forked();
+	if (!tp_park_take(policy, call->fd, &connection))
 		return RETRY;
 	set_flags(connection.fd, call->four ? call->flags : 0);
 	return hand_over(&connection, call);
@@ -137,7 +140,7 @@ static enum tp_parked park(const struct tp_policy *policy, int listener,
 {
 	bool search = !tp_watch_has(listener, TP_POLLED) &&
 		      !tp_watch_has(listener, TP_SEARCHED);
-	enum tp_parked parked = tp_room_park(policy, listener, connection, search);
+	enum tp_parked parked = tp_park(policy, listener, connection, search);
 	if (parked == TP_PARKED && search)
 		tp_watch_add(listener, TP_SEARCHED);
 	if (parked == TP_PARKED_IN_SET && search && tp_share_any())
@@ -237,8 +240,8 @@ static struct backstage enter(void)
 {
 	struct backstage stage = {.saved = errno};
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &stage.cancel_state);
-	if (tp_room_is_copy())
-		tp_room_forked();
+	if (tp_owner_is_copy())
+		tp_park_forked();
 	return stage;
 }
 
@@ -251,7 +254,7 @@ static void leave(struct backstage stage)
 static bool gather(const struct tp_policy *policy, int listener)
 {
 	struct backstage stage = enter();
-	bool found = tp_room_gather(policy, listener);
+	bool found = tp_pass_gather(policy, listener);
 	leave(stage);
 	return found;
 }
@@ -264,7 +267,7 @@ void tp_listener_gather(int listener)
 void tp_listener_share(int listener)
 {
 	struct backstage stage = enter();
-	tp_room_share(tp_policy_get(), listener);
+	tp_pass_on(tp_policy_get(), listener);
 	leave(stage);
 }
 
@@ -291,7 +294,7 @@ void tp_listener_inherit(void)
 
 static void make_channel(int listener)
 {
-	tp_room_mark_owner();
+	tp_owner_mark();
 	tp_watch_add(listener, TP_SHARED);
 	tp_share_make(listener);
 }
@@ -490,7 +493,7 @@ static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
 	struct tp_connection connection;
 	if (tp_ready_any() && tp_ready_has(listener))
 		return true;
-	if (tp_room_any() && tp_room_take(policy, listener, &connection))
+	if (tp_room_any() && tp_park_take(policy, listener, &connection))
 		return keep(listener, &connection);
 	if (!arrived)
 		return false;
@@ -583,7 +586,7 @@ static void mirror_door(int listener, int epfd, int op, const struct epoll_event
 {
 	int door = tp_share_own_door(tp_socket_key(listener));
 	if (op == EPOLL_CTL_DEL && tp_room_any())
-		tp_room_share(tp_policy_get(), listener);
+		tp_pass_on(tp_policy_get(), listener);
 	if (door >= 0)
 		tp_sets_mirror_door(door, epfd, op, event);
 }
@@ -619,7 +622,7 @@ static void leave_channel(int listener)
 	if (door < 0)
 		return;
 	if (tp_room_any())
-		tp_room_share(tp_policy_get(), listener);
+		tp_pass_on(tp_policy_get(), listener);
 	tp_sets_leave(door, listener);
 }
 
@@ -633,9 +636,9 @@ static void forget_ready(int listener)
 
 static void close_listener(int fd)
 {
-	if (tp_room_is_copy())
-		tp_room_forked();
-	if (tp_room_is_borrowed())
+	if (tp_owner_is_copy())
+		tp_park_forked();
+	if (tp_owner_is_borrowed())
 		return;
 	if (tp_share_any())
 		leave_channel(fd);
@@ -643,7 +646,7 @@ static void close_listener(int fd)
 	uint64_t key = tp_socket_key(fd);
 	bool ours = tp_share_is_made_here(key);
 	if ((tp_room_any() || ours) && !has_twin(fd)) {
-		tp_room_close(fd);
+		tp_park_close(fd);
 		if (ours)
 			tp_share_close(key);
 	}

@@ -17,9 +17,9 @@
 #include "inert.h"
 #include "inherited.h"
 #include "listener.h"
+#include "park.h"
 #include "ready.h"
 #include "real.h"
-#include "room.h"
 #include "rules_file.h"
 #include "sets.h"
 #include "share.h"
@@ -60,7 +60,7 @@ static void open_stats(void)
 static void forked(void)
 {
 	tp_ready_forked();
-	tp_room_forked();
+	tp_park_forked();
 	tp_sets_forked();
 }
 

@@ -34,7 +34,7 @@ static atomic_int channel_count;
  * What an end is called (unix(7), abstract addresses) tells whose it is, in whatever
  * process. The two ends are connected to each other, so nobody else can send to them.
  */
-#define TAG "truepeer/1/" /* with the layout's version */
+#define TAG "truepeer/2/" /* with the layout's version */
 
 struct name {
 	sa_family_t family;
