@@ -186,8 +186,10 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 	}
 	if (parked == TP_PARKED_NOT)
 		return REFUSED;
-	tp_sleep_emulate(listener);
-	return SLEEP;
+	if (tp_sleep_emulate(listener))
+		return SLEEP;
+	tp_park_close(listener); /* accept would sleep beside them */
+	return REFUSED;
 }
 
 static bool is_deferred(int listener)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "park.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/select.h>
 
 #include "admit.h"
 #include "clock.h"
+#include "events.h"
 #include "owner.h"
 #include "place.h"
 #include "real.h"
@@ -13,11 +16,21 @@
 
 #define STALLED_MS 20 /* until a look at one the kernel cannot wait for */
 
+/* Nobody would learn of it; if nobody has. */
+static bool take_back(uint64_t ticket, struct tp_room *room,
+		      struct tp_connection *connection)
+{
+	struct tp_place *place = tp_place_claim_ticket(ticket, room);
+	return place && tp_place_hand_out(place, connection);
+}
+
 enum tp_parked tp_park(const struct tp_policy *policy, int listener,
 		       struct tp_connection *connection, bool search)
 {
 	uint64_t key = tp_socket_key(listener);
-	struct tp_place *place = key ? tp_place_take(policy, key, connection) : NULL;
+	/* Without a clock its time would never be over. */
+	struct tp_place *place =
+		key && tp_clock_ms() ? tp_place_take(policy, key, connection) : NULL;
 	if (!place)
 		return TP_PARKED_NOT;
 	struct tp_room *room = tp_place_room(key, connection->deadline_ms);
@@ -27,13 +40,15 @@ enum tp_parked tp_park(const struct tp_policy *policy, int listener,
 			tp_room_unpin(room);
 		return TP_PARKED_NOT;
 	}
+	uint64_t ticket = tp_place_ticket(place);
 	bool pinned = tp_room_pin(room);
 	tp_place_release(place);
 	/* Last, so that the sets look at a room that is as it will be. */
-	bool in_set = tp_sets_attach(atomic_load(&room->epfd), listener, key, search);
+	int sets = tp_sets_attach(atomic_load(&room->epfd), listener, key, search);
+	bool back = sets < 0 && take_back(ticket, room, connection);
 	if (pinned)
 		tp_room_unpin(room);
-	return in_set ? TP_PARKED_IN_SET : TP_PARKED;
+	return back ? TP_PARKED_NOT : sets > 0 ? TP_PARKED_IN_SET : TP_PARKED;
 }
 
 /*
@@ -76,8 +91,7 @@ static bool decide(const struct tp_policy *policy, struct tp_place *place,
 	case TP_ADMITTED:
 		break;
 	}
-	tp_place_hand_out(place, out);
-	return true;
+	return tp_place_hand_out(place, out);
 }
 
 static bool look_at_late(const struct tp_policy *policy, struct tp_room *room,
@@ -113,7 +127,10 @@ static bool expire(const struct tp_policy *policy, struct tp_room *room,
 		if (alarm < next)
 			next = alarm;
 	}
-	tp_room_set_alarm(room, next);
+	if (now)
+		tp_room_set_alarm(room, next);
+	else
+		atomic_store(&room->broken, true);
 	return found;
 }
 
@@ -133,12 +150,9 @@ static bool settle(const struct tp_policy *policy, struct tp_room *room,
 		   struct tp_connection *out)
 {
 	struct epoll_event events[16];
-	if (!tp_room_is_ours(room)) {
-		tp_place_abandon(room);
-		return false;
-	}
-	for (int rounds = 0; rounds < 64; rounds++) {
-		int n = tp_real()->epoll_wait(atomic_load(&room->epfd), events, 16, 0);
+	bool sound = tp_room_is_sound(room);
+	for (int rounds = 0; sound && rounds < 64; rounds++) {
+		int n = tp_room_news(room, events, 16);
 		bool alarm = false;
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.u64 == TP_ROOM_TIMER)
@@ -148,20 +162,30 @@ static bool settle(const struct tp_policy *policy, struct tp_room *room,
 		}
 		if (alarm && expire(policy, room, out))
 			return true;
+		sound = !atomic_load(&room->broken);
 		if (n <= 0)
 			break;
 	}
+	if (!sound)
+		tp_place_abandon(room);
 	return false;
 }
 
-/* accept gives the lowest number there is. */
-static int bring_back(int fd)
+/* accept gives the lowest number there is; one that select has no bit for may be the end
+ * of the program. */
+static bool bring_back(struct tp_connection *connection)
 {
-	int low = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (low < 0)
-		return fd;
-	tp_real()->close(low < fd ? fd : low);
-	return low < fd ? low : fd;
+	int high = connection->fd, low = fcntl(high, F_DUPFD_CLOEXEC, 0);
+	if (low < 0 && high >= FD_SETSIZE) {
+		tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_FAILED, NULL);
+		tp_admit_reset(high);
+		return false;
+	}
+	if (low >= 0 && low < high)
+		connection->fd = low;
+	if (low >= 0)
+		tp_real()->close(low < high ? high : low);
+	return true;
 }
 
 bool tp_park_take(const struct tp_policy *policy, int listener,
@@ -170,31 +194,34 @@ bool tp_park_take(const struct tp_policy *policy, int listener,
 	uint64_t key = tp_socket_key(listener);
 	size_t index = 0;
 	struct tp_room *room;
+	if (!key)
+		tp_park_close(listener);
 	while (key && (room = tp_room_next(key, &index))) {
 		bool found = settle(policy, room, connection);
 		tp_room_unpin(room);
-		if (!found)
-			continue;
-		connection->fd = bring_back(connection->fd);
-		return true;
+		if (found && bring_back(connection))
+			return true;
 	}
 	return false;
 }
 
+/* Everybody goes where the kernel does not tell any more whose they are (seccomp(2)). */
 void tp_park_close(int listener)
 {
 	struct tp_place *place = NULL;
 	uint64_t key = tp_socket_key(listener);
-	while (key && (place = tp_place_next(place)))
-		if (atomic_load(&place->key) == key && tp_place_claim(place))
+	if (!key && (errno == EBADF || errno == ENOTSOCK))
+		return;
+	while ((place = tp_place_next(place)))
+		if ((!key || atomic_load(&place->key) == key) && tp_place_claim(place))
 			tp_place_refuse(place, TP_REASON_DROPPED);
 }
 
 void tp_park_forked(void)
 {
 	if (tp_room_any()) {
-		tp_room_forked();
 		tp_place_forked();
+		tp_room_forked();
 	}
 	tp_owner_settle();
 }

@@ -16,7 +16,7 @@
 
 /* How the program will learn of a parked connection. */
 enum tp_parked {
-	TP_PARKED_NOT,	  /* there was no place: the connection is still the caller's */
+	TP_PARKED_NOT,	  /* it cannot be: the connection is still the caller's */
 	TP_PARKED,	  /* no epoll set holds the listener */
 	TP_PARKED_IN_SET, /* the epoll sets that hold the listener hold its room, too */
 };

@@ -139,7 +139,8 @@ bool tp_pass_gather(const struct tp_policy *policy, int listener)
 		all += count;
 	}
 	if (room) {
-		tp_sets_attach(atomic_load(&room->epfd), listener, key, false);
+		if (tp_sets_attach(atomic_load(&room->epfd), listener, key, false) < 0)
+			tp_place_abandon(room); /* nobody would learn of them */
 		tp_room_unpin(room);
 	}
 	return all;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "place.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -50,9 +51,7 @@ struct tp_place *tp_place_next(const struct tp_place *place)
 	return NULL;
 }
 
-/* Epoll data for the connection that is in the place now: its number and its generation.
- */
-static uint64_t ticket_of(const struct tp_place *place)
+uint64_t tp_place_ticket(const struct tp_place *place)
 {
 	return (uint64_t)place->generation << 32 |
 	       (uint64_t)(place - atomic_load(&places));
@@ -66,7 +65,7 @@ struct tp_place *tp_place_claim_ticket(uint64_t ticket, const struct tp_room *ro
 	struct tp_place *place = &atomic_load(&places)[index];
 	if (!tp_place_claim(place))
 		return NULL;
-	if (tp_place_is_in(place, room) && ticket_of(place) == ticket)
+	if (tp_place_is_in(place, room) && tp_place_ticket(place) == ticket)
 		return place;
 	tp_place_release(place);
 	return NULL;
@@ -160,8 +159,9 @@ static void ask_low_water(struct tp_place *place)
 struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener_key,
 			       struct tp_connection *connection)
 {
-	struct tp_place *place = find_free(policy);
-	if (!place && atomic_load(&places)) {
+	uint64_t key = tp_socket_key(connection->fd);
+	struct tp_place *place = key ? find_free(policy) : NULL;
+	if (key && !place && atomic_load(&places)) {
 		refuse_oldest();
 		place = find_free(policy);
 	}
@@ -173,7 +173,7 @@ struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener
 	atomic_store(&place->alarm_ms, TP_NEVER);
 	place->generation++;
 	place->connection = *connection;
-	place->connection_key = tp_socket_key(connection->fd);
+	place->connection_key = key;
 	ask_low_water(place);
 	return place;
 }
@@ -183,7 +183,7 @@ struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener
 void tp_place_watch(struct tp_place *place, uint32_t events)
 {
 	tp_room_watch(atomic_load(&place->room), EPOLL_CTL_MOD, place->connection.fd,
-		      events, ticket_of(place));
+		      events, tp_place_ticket(place));
 }
 
 static void stop_watching(struct tp_place *place)
@@ -192,12 +192,20 @@ static void stop_watching(struct tp_place *place)
 		      0);
 }
 
-void tp_place_set_low_water(struct tp_place *place, int bytes)
+static enum tp_answer is_member(const struct tp_place *place)
+{
+	const struct tp_room *room = atomic_load(&place->room);
+	return room ? tp_sets_is_member(atomic_load(&room->epfd), place->connection.fd)
+		    : TP_NO;
+}
+
+bool tp_place_set_low_water(struct tp_place *place, int bytes)
 {
 	if (place->low_water == bytes)
-		return;
-	setsockopt(place->connection.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+		return true;
 	place->low_water = bytes;
+	return !setsockopt(place->connection.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes,
+			   sizeof bytes);
 }
 
 bool tp_place_move_in(struct tp_place *place, struct tp_room *room)
@@ -206,27 +214,31 @@ bool tp_place_move_in(struct tp_place *place, struct tp_room *room)
 	place->stalled = false;
 	tp_place_set_low_water(place, (int)connection->need);
 	atomic_store(&place->room, room);
-	if (!tp_room_watch(room, EPOLL_CTL_ADD, connection->fd, EPOLLIN | EPOLLRDHUP,
-			   ticket_of(place))) {
-		tp_place_set_low_water(place, place->usual_low_water);
-		return false;
-	}
 	atomic_store(&place->order, atomic_fetch_add(&arrivals, 1));
 	atomic_store(&place->alarm_ms, connection->deadline_ms);
-	tp_room_hurry_alarm(room, connection->deadline_ms);
-	tp_event_parked(connection);
-	return true;
+	if (tp_room_watch(room, EPOLL_CTL_ADD, connection->fd, EPOLLIN | EPOLLRDHUP,
+			  tp_place_ticket(place)) &&
+	    tp_room_hurry_alarm(room, connection->deadline_ms)) {
+		tp_event_parked(connection);
+		return true;
+	}
+	stop_watching(place);
+	atomic_store(&place->alarm_ms, TP_NEVER);
+	tp_place_set_low_water(place, place->usual_low_water);
+	return false;
 }
 
-/* Somebody closed the room's descriptors: nobody would be told of its connections any
- * more. */
 void tp_place_abandon(struct tp_room *room)
 {
 	struct tp_place *place = NULL;
-	tp_room_lose(room);
-	while ((place = tp_place_next(place)))
-		if (tp_place_is_in(place, room) && tp_place_claim(place))
-			tp_place_refuse(place, TP_REASON_DROPPED);
+	bool held_ours = false;
+	while ((place = tp_place_next(place))) {
+		if (!tp_place_is_in(place, room) || !tp_place_claim(place))
+			continue;
+		held_ours |= tp_place_is_ours(place) && is_member(place) == TP_YES;
+		tp_place_refuse(place, TP_REASON_DROPPED);
+	}
+	tp_room_lose(room, held_ours);
 }
 
 struct tp_room *tp_place_room(uint64_t listener_key, int64_t alarm_ms)
@@ -234,7 +246,7 @@ struct tp_room *tp_place_room(uint64_t listener_key, int64_t alarm_ms)
 	size_t index = 0;
 	struct tp_room *room;
 	while ((room = tp_room_next(listener_key, &index))) {
-		if (tp_room_is_ours(room))
+		if (tp_room_is_sound(room))
 			return room;
 		tp_place_abandon(room);
 		tp_room_unpin(room);
@@ -244,9 +256,13 @@ struct tp_room *tp_place_room(uint64_t listener_key, int64_t alarm_ms)
 
 /* Out of it. */
 
+/* Where the socket does not tell, its room does. */
 bool tp_place_is_ours(const struct tp_place *place)
 {
-	return tp_socket_key(place->connection.fd) == place->connection_key;
+	uint64_t key = tp_socket_key(place->connection.fd);
+	if (key || errno == EBADF || errno == ENOTSOCK)
+		return key == place->connection_key;
+	return is_member(place) == TP_YES;
 }
 
 void tp_place_leave(struct tp_place *place)
@@ -261,12 +277,17 @@ void tp_place_leave(struct tp_place *place)
 		tp_room_unpin(room);
 }
 
-void tp_place_hand_out(struct tp_place *place, struct tp_connection *connection)
+bool tp_place_hand_out(struct tp_place *place, struct tp_connection *connection)
 {
+	/* It would keep the program from its first bytes. */
+	if (!tp_place_set_low_water(place, place->usual_low_water)) {
+		tp_place_refuse(place, TP_REASON_FAILED);
+		return false;
+	}
 	stop_watching(place);
-	tp_place_set_low_water(place, place->usual_low_water);
 	*connection = place->connection;
 	tp_place_leave(place);
+	return true;
 }
 
 void tp_place_let_go(struct tp_place *place)

@@ -63,7 +63,7 @@ struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener
 
 /*
  * The listener's room, pinned, or NULL where it cannot be had. Connections in one that
- * has been lost are reset.
+ * is broken are reset.
  */
 struct tp_room *tp_place_room(uint64_t listener_key, int64_t alarm_ms);
 void tp_place_abandon(struct tp_room *room);
@@ -71,9 +71,12 @@ void tp_place_abandon(struct tp_room *room);
 /* Into the room, which is pinned for it; it is still BUSY. False when that failed. */
 bool tp_place_move_in(struct tp_place *place, struct tp_room *room);
 
+/* Epoll data for the connection that is in the place now: its number and generation. */
+uint64_t tp_place_ticket(const struct tp_place *place);
+
 /* What news of it the room tells (epoll_ctl(2)), and from how many bytes on. */
 void tp_place_watch(struct tp_place *place, uint32_t events);
-void tp_place_set_low_water(struct tp_place *place, int bytes);
+bool tp_place_set_low_water(struct tp_place *place, int bytes);
 
 /* Whether the descriptor is still the connection's. */
 bool tp_place_is_ours(const struct tp_place *place);
@@ -81,13 +84,13 @@ bool tp_place_is_ours(const struct tp_place *place);
 /*
  * A BUSY place becomes FREE, and its room is perhaps closed. The connection
  *   leave      is gone, or still the caller's,
- *   hand_out   is the caller's, as the program expects it,
+ *   hand_out   is the caller's, as the program expects it; false: it is refused,
  *   let_go     goes on waiting somewhere else: the descriptor is closed,
  *   reset      has been refused,
  *   refuse     is refused for this reason, if it is still there.
  */
 void tp_place_leave(struct tp_place *place);
-void tp_place_hand_out(struct tp_place *place, struct tp_connection *connection);
+bool tp_place_hand_out(struct tp_place *place, struct tp_connection *connection);
 void tp_place_let_go(struct tp_place *place);
 void tp_place_reset(struct tp_place *place);
 void tp_place_refuse(struct tp_place *place, enum tp_reason reason);

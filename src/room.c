@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "room.h"
 
+#include <errno.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -14,12 +15,24 @@
 atomic_int tp_room_count;
 static struct tp_room rooms[ROOMS];
 
-bool tp_room_watch(const struct tp_room *room, int op, int fd, uint32_t events,
-		   uint64_t data)
+bool tp_room_watch(struct tp_room *room, int op, int fd, uint32_t events, uint64_t data)
 {
 	struct epoll_event event = {.events = events};
 	event.data.u64 = data;
-	return !tp_real()->epoll_ctl(atomic_load(&room->epfd), op, fd, &event);
+	if (!tp_real()->epoll_ctl(atomic_load(&room->epfd), op, fd, &event))
+		return true;
+	/* It would go on to tell news of what is not here any more. */
+	if (op != EPOLL_CTL_ADD && errno != EBADF && errno != ENOENT)
+		atomic_store(&room->broken, true);
+	return false;
+}
+
+int tp_room_news(struct tp_room *room, struct epoll_event *events, int max)
+{
+	int n = tp_real()->epoll_wait(atomic_load(&room->epfd), events, max, 0);
+	if (n < 0 && errno != EINTR)
+		atomic_store(&room->broken, true);
+	return n;
 }
 
 /*
@@ -32,35 +45,68 @@ static struct timespec signature(const struct tp_room *room)
 				 .tv_nsec = 271828182};
 }
 
-void tp_room_set_alarm(struct tp_room *room, int64_t at_ms)
+bool tp_room_set_alarm(struct tp_room *room, int64_t at_ms)
 {
 	struct itimerspec alarm = {signature(room), tp_clock_timespec(at_ms * 1000000)};
 	atomic_store(&room->alarm_ms, at_ms);
-	timerfd_settime(atomic_load(&room->timer), TFD_TIMER_ABSTIME, &alarm, NULL);
+	if (!timerfd_settime(atomic_load(&room->timer), TFD_TIMER_ABSTIME, &alarm, NULL))
+		return true;
+	atomic_store(&room->broken, true);
+	return false;
 }
 
-void tp_room_hurry_alarm(struct tp_room *room, int64_t at_ms)
+bool tp_room_hurry_alarm(struct tp_room *room, int64_t at_ms)
 {
-	if (at_ms < atomic_load(&room->alarm_ms))
-		tp_room_set_alarm(room, at_ms);
+	return at_ms >= atomic_load(&room->alarm_ms) || tp_room_set_alarm(room, at_ms);
 }
 
-/* Its timer is, and is in its epoll set. */
-bool tp_room_is_ours(const struct tp_room *room)
+static enum tp_answer has_signature(const struct tp_room *room)
 {
 	const struct timespec wanted = signature(room);
 	struct itimerspec alarm;
-	int epfd = atomic_load(&room->epfd), timer = atomic_load(&room->timer);
-	return epfd >= 0 && !timerfd_gettime(timer, &alarm) &&
-	       alarm.it_interval.tv_sec == wanted.tv_sec &&
-	       alarm.it_interval.tv_nsec == wanted.tv_nsec &&
-	       tp_sets_is_member(epfd, timer);
+	if (timerfd_gettime(atomic_load(&room->timer), &alarm))
+		return errno == EBADF || errno == EINVAL ? TP_NO : TP_UNSURE;
+	return alarm.it_interval.tv_sec == wanted.tv_sec &&
+			       alarm.it_interval.tv_nsec == wanted.tv_nsec
+		       ? TP_YES
+		       : TP_NO;
 }
 
-void tp_room_lose(struct tp_room *room)
+/* Its timer is, and is in its epoll set; one of the two has to be certain. */
+static bool is_ours(const struct tp_room *room)
 {
-	atomic_store(&room->epfd, -1);
-	atomic_store(&room->timer, -1);
+	enum tp_answer timer = has_signature(room), member;
+	if (timer == TP_NO)
+		return false;
+	member = tp_sets_is_member(atomic_load(&room->epfd), atomic_load(&room->timer));
+	return member == TP_YES || (member == TP_UNSURE && timer == TP_YES);
+}
+
+bool tp_room_is_sound(struct tp_room *room)
+{
+	if (!is_ours(room))
+		atomic_store(&room->broken, true);
+	return !atomic_load(&room->broken);
+}
+
+static void close_once(atomic_int *fd, bool ours)
+{
+	int number = atomic_exchange(fd, -1);
+	if (ours && number >= 0)
+		tp_real()->close(number);
+}
+
+/* The timer alone is known by its signature; the epoll instance by what it held. */
+static void close_descriptors(struct tp_room *room, bool ours, bool held_ours)
+{
+	close_once(&room->timer, ours || has_signature(room) == TP_YES);
+	close_once(&room->epfd, ours || held_ours);
+}
+
+void tp_room_lose(struct tp_room *room, bool held_ours)
+{
+	if (!is_ours(room))
+		close_descriptors(room, false, held_ours);
 }
 
 bool tp_room_pin(struct tp_room *room)
@@ -72,15 +118,9 @@ bool tp_room_pin(struct tp_room *room)
 	return false;
 }
 
-static void close_descriptors(struct tp_room *room)
+static void empty(struct tp_room *room, bool ours)
 {
-	tp_real()->close(atomic_load(&room->epfd));
-	tp_real()->close(atomic_load(&room->timer));
-}
-
-static void clear(struct tp_room *room)
-{
-	tp_room_lose(room);
+	close_descriptors(room, ours, false);
 	atomic_store(&room->key, 0);
 	atomic_store(&room->users, 0);
 }
@@ -93,12 +133,10 @@ void tp_room_unpin(struct tp_room *room)
 		;
 	if (users != 1)
 		return;
-	if (tp_room_is_ours(room)) {
-		/* Copies that somebody else may hold shall wake nobody. */
+	bool ours = is_ours(room);
+	if (ours) /* copies that somebody else may hold shall wake nobody */
 		tp_room_watch(room, EPOLL_CTL_DEL, atomic_load(&room->timer), 0, 0);
-		close_descriptors(room);
-	}
-	clear(room);
+	empty(room, ours);
 }
 
 struct tp_room *tp_room_next(uint64_t key, size_t *index)
@@ -120,16 +158,9 @@ static bool furnish(struct tp_room *room, int64_t alarm_ms)
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	atomic_store(&room->epfd, epfd);
 	atomic_store(&room->timer, timer);
-	if (epfd >= 0 && timer >= 0 &&
-	    tp_room_watch(room, EPOLL_CTL_ADD, timer, EPOLLIN, TP_ROOM_TIMER)) {
-		tp_room_set_alarm(room, alarm_ms);
-		return true;
-	}
-	if (epfd >= 0)
-		tp_real()->close(epfd);
-	if (timer >= 0)
-		tp_real()->close(timer);
-	return false;
+	atomic_store(&room->broken, false);
+	return tp_room_watch(room, EPOLL_CTL_ADD, timer, EPOLLIN, TP_ROOM_TIMER) &&
+	       tp_room_set_alarm(room, alarm_ms);
 }
 
 struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms)
@@ -142,7 +173,7 @@ struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms)
 			atomic_store(&rooms[i].key, key);
 			return &rooms[i];
 		}
-		clear(&rooms[i]);
+		empty(&rooms[i], true);
 		return NULL;
 	}
 	return NULL;
@@ -152,9 +183,10 @@ size_t tp_room_descriptors(int listener, int *fds, size_t max)
 {
 	uint64_t key = tp_socket_key(listener);
 	size_t n = 0;
-	for (size_t i = 0; key && i < ROOMS && n < max; i++) {
+	for (size_t i = 0; i < ROOMS && n < max; i++) {
 		int epfd = atomic_load(&rooms[i].epfd);
-		if (atomic_load(&rooms[i].key) == key && epfd >= 0)
+		uint64_t whose = atomic_load(&rooms[i].key);
+		if (whose && (!key || whose == key) && epfd >= 0)
 			fds[n++] = epfd;
 	}
 	return n;
@@ -166,7 +198,7 @@ void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *ev
 	size_t index = 0;
 	struct tp_room *room;
 	while (key && (room = tp_room_next(key, &index))) {
-		if (tp_room_is_ours(room))
+		if (is_ours(room))
 			tp_sets_mirror(atomic_load(&room->epfd), epfd, op, event);
 		tp_room_unpin(room);
 	}
@@ -174,9 +206,7 @@ void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *ev
 
 void tp_room_forked(void)
 {
-	for (size_t i = 0; i < ROOMS; i++) {
-		if (atomic_load(&rooms[i].users) && tp_room_is_ours(&rooms[i]))
-			close_descriptors(&rooms[i]);
-		clear(&rooms[i]);
-	}
+	for (size_t i = 0; i < ROOMS; i++)
+		if (atomic_load(&rooms[i].users))
+			empty(&rooms[i], is_ours(&rooms[i]));
 }

@@ -38,6 +38,8 @@ struct tp_room {
 	_Atomic uint64_t key;	/* of the listener; 0 while the room is being made */
 	atomic_int epfd, timer;
 	_Atomic int64_t alarm_ms; /* what the timer is set to */
+	/* Its descriptors are lost, or do not obey: nobody shall wait in it any more. */
+	atomic_bool broken;
 };
 
 #define TP_ROOM_TIMER UINT64_MAX /* its epoll data; the others are tickets (place.h) */
@@ -52,23 +54,29 @@ struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms);
 bool tp_room_pin(struct tp_room *room);
 void tp_room_unpin(struct tp_room *room);
 
-/* Whether its descriptors are still what they were. */
-bool tp_room_is_ours(const struct tp_room *room);
+/* Makes sure of its descriptors; false when it is broken. */
+bool tp_room_is_sound(struct tp_room *room);
 
-/* They are not: they shall be left alone. */
-void tp_room_lose(struct tp_room *room);
+/* Leaves the descriptors of a broken room alone that are somebody else's now. That its
+ * epoll instance has just held a connection of ours shows whose it is. */
+void tp_room_lose(struct tp_room *room, bool held_ours);
 
-/* When its timer shows (tp_clock_ms): then, or then at the latest. */
-void tp_room_set_alarm(struct tp_room *room, int64_t at_ms);
-void tp_room_hurry_alarm(struct tp_room *room, int64_t at_ms);
+/* When its timer shows (tp_clock_ms): then, or then at the latest. False when it could
+ * not be set: the room is broken. */
+bool tp_room_set_alarm(struct tp_room *room, int64_t at_ms);
+bool tp_room_hurry_alarm(struct tp_room *room, int64_t at_ms);
 
-/* epoll_ctl(2) on the room; false when it failed. */
-bool tp_room_watch(const struct tp_room *room, int op, int fd, uint32_t events,
-		   uint64_t data);
+/* epoll_ctl(2) on the room; false when it failed. A connection that could not be added is
+ * not in it; with one that could not be changed or deleted the room is broken. */
+bool tp_room_watch(struct tp_room *room, int op, int fd, uint32_t events, uint64_t data);
+
+/* epoll_wait(2) for what is there now. When it fails the room is broken. */
+int tp_room_news(struct tp_room *room, struct epoll_event *events, int max);
 
 /*
  * The epoll descriptors of the listener's rooms; returns how many, at most max. They may
- * be closed at any moment: good for a look (poll), not for more.
+ * be closed at any moment: good for a look (poll), not for more. They are those of all
+ * where the kernel does not tell which listener it is.
  */
 size_t tp_room_descriptors(int listener, int *fds, size_t max);
 

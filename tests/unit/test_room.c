@@ -575,6 +575,20 @@ static bool is_untouched(const struct program *program)
 	       time.it_value.tv_sec > INT32_MAX / 2;
 }
 
+/* Descriptors that /proc calls so. */
+static size_t count_called(const char *called)
+{
+	char path[64], target[64];
+	size_t count = 0;
+	for (int fd = 0; fd < (int)COUNT(before.open); fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, target, sizeof target - 1);
+		target[n > 0 ? n : 0] = '\0';
+		count += !strcmp(target, called);
+	}
+	return count;
+}
+
 enum { CONNECTION, ROOM, TIMER, ALL, VICTIMS };
 
 /* Closes what is parked and puts something of the program's there, as dup2 does. */
@@ -601,6 +615,14 @@ static bool are_still_there(const struct program *program, int usurper,
 				    : timerfd_gettime(taken[i], &time) != 0))
 			return false;
 	return is_untouched(program);
+}
+
+static size_t count_taken(const int taken[3])
+{
+	size_t count = 0;
+	for (int i = 0; i < 3; i++)
+		count += taken[i] >= 0;
+	return count;
 }
 
 static void look(struct guest *guest)
@@ -686,6 +708,12 @@ START_TEST(what_the_program_has_put_in_its_place_is_not_touched)
 	ck_assert(!tp_room_any());
 	ck_assert_uint_eq(rooms(), 0);
 	serve(park(), 4713);
+	/* An epoll instance alone is known by who is in it, when all are looked at. */
+	if (victim != TIMER || _i / VICTIMS / USURPERS < 3)
+		ck_assert_uint_eq(count_called("anon_inode:[eventpoll]"),
+				  1 + (usurper == 1) * count_taken(taken));
+	ck_assert_uint_eq(count_called("anon_inode:[timerfd]"),
+			  1 + (usurper == 2) * count_taken(taken));
 	_exit(0); /* with descriptors that only the program can close */
 }
 END_TEST
