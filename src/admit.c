@@ -272,6 +272,12 @@ static bool is_stream(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_STREAM;
 }
 
+static const struct tp_rule *find_unix_rule(const struct tp_policy *policy, int fd)
+{
+	char path[TP_LOCAL_PATH];
+	return tp_policy_match_unix(policy, path, tp_local_path(fd, path));
+}
+
 /*
  * AF_UNIX listeners are left alone unless they are trusted by name. Connections are not
  * parked: SO_RCVLOWAT does not hold there, and a local sender has its header ready.
@@ -279,14 +285,14 @@ static bool is_stream(int fd)
 static enum tp_admission admit_unix(const struct tp_policy *policy, int listener,
 				    struct tp_connection *connection)
 {
-	char path[TP_LOCAL_PATH];
-	size_t len = policy->has_unix ? tp_local_path(connection->fd, path) : 0;
-	connection->rule =
-		policy->has_unix ? tp_policy_match_unix(policy, path, len) : NULL;
-	if (!connection->rule || !is_stream(connection->fd))
+	bool broken = policy->state == TP_POLICY_BROKEN;
+	if (policy->has_unix && !broken)
+		connection->rule = find_unix_rule(policy, connection->fd);
+	bool concerned = policy->has_unix && (broken || connection->rule);
+	if (!concerned || !is_stream(connection->fd))
 		return TP_ADMITTED;
 	tp_event_arrived(connection, listener);
-	if (policy->state == TP_POLICY_BROKEN)
+	if (broken)
 		return refuse(connection, TP_REASON_SETTINGS, NULL);
 	connection->on_the_spot = true;
 	return read_header(policy, connection);

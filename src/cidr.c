@@ -68,13 +68,15 @@ const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *pref
 	return NULL;
 }
 
-/* By family, then address, then the wider first. */
+/* By family, then address, then the wider first, then the tag. */
 static int compare_prefixes(const struct tp_prefix *a, const struct tp_prefix *b)
 {
 	if (a->family != b->family)
 		return a->family < b->family ? -1 : 1;
 	int order = memcmp(a->ip, b->ip, sizeof a->ip);
-	return order ? order : a->length - b->length;
+	if (order || a->length != b->length)
+		return order ? order : a->length - b->length;
+	return (a->tag > b->tag) - (a->tag < b->tag);
 }
 
 /* Moves the prefix at `at` down to its place in the heap [0..count). */
@@ -112,19 +114,28 @@ static bool covers(const struct tp_prefix *prefix, sa_family_t family, const uin
 	return prefix->family == family && !compare_bits(prefix->ip, ip, prefix->length);
 }
 
-void tp_prefix_set_finish(struct tp_prefix_set *set)
+void tp_prefix_set_sort(struct tp_prefix_set *set)
 {
-	size_t kept = 0;
 	sort(set->prefixes, set->count);
 	set->ipv4_count = 0;
+	while (set->ipv4_count < set->count &&
+	       set->prefixes[set->ipv4_count].family == AF_INET)
+		set->ipv4_count++;
+}
+
+void tp_prefix_set_finish(struct tp_prefix_set *set)
+{
+	size_t kept = 0, ipv4_kept = 0;
+	tp_prefix_set_sort(set);
 	for (size_t i = 0; i < set->count; i++) {
 		const struct tp_prefix *prefix = &set->prefixes[i];
 		if (kept && covers(&set->prefixes[kept - 1], prefix->family, prefix->ip))
 			continue;
-		set->ipv4_count += prefix->family == AF_INET;
+		ipv4_kept += prefix->family == AF_INET;
 		set->prefixes[kept++] = *prefix;
 	}
 	set->count = kept;
+	set->ipv4_count = ipv4_kept;
 }
 
 /* Eight bytes of an address, to compare as a number. */
@@ -163,16 +174,28 @@ static const struct tp_prefix *last_up_to(const struct tp_prefix *prefixes, size
 	return next > prefixes ? next - 1 : NULL;
 }
 
-bool tp_prefix_set_contains(const struct tp_prefix_set *set, const struct tp_addr *addr)
+const struct tp_prefix *tp_prefix_set_last_up_to(const struct tp_prefix_set *set,
+						 const struct tp_addr *addr)
 {
 	const struct tp_addr plain = tp_addr_unmap(*addr);
-	const struct tp_prefix *found = NULL;
 	uint8_t ip[16] = {0};
 	memcpy(ip, plain.ip, tp_addr_size(plain.family));
 	if (plain.family == AF_INET)
-		found = last_up_to(set->prefixes, set->ipv4_count, ip);
-	else if (plain.family == AF_INET6)
-		found = last_up_to(set->prefixes + set->ipv4_count,
-				   set->count - set->ipv4_count, ip);
-	return found && covers(found, plain.family, ip);
+		return last_up_to(set->prefixes, set->ipv4_count, ip);
+	if (plain.family == AF_INET6)
+		return last_up_to(set->prefixes + set->ipv4_count,
+				  set->count - set->ipv4_count, ip);
+	return NULL;
+}
+
+bool tp_prefix_contains(const struct tp_prefix *prefix, const struct tp_addr *addr)
+{
+	const struct tp_addr plain = tp_addr_unmap(*addr);
+	return covers(prefix, plain.family, plain.ip);
+}
+
+bool tp_prefix_set_contains(const struct tp_prefix_set *set, const struct tp_addr *addr)
+{
+	const struct tp_prefix *found = tp_prefix_set_last_up_to(set, addr);
+	return found && tp_prefix_contains(found, addr);
 }

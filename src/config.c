@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "setting.h"
 
@@ -384,9 +385,11 @@ static size_t lists_memory(const struct tp_config *config, const char *variable)
 
 size_t tp_config_memory(const struct tp_config *config)
 {
-	return rules_memory(config) + TP_DRAFT_LISTS(config->len) +
-	       lists_memory(config, "TRUEPEER_TRUST") +
-	       lists_memory(config, "TRUEPEER_LISTEN");
+	size_t lists = TP_DRAFT_LISTS(config->len) +
+		       lists_memory(config, "TRUEPEER_TRUST") +
+		       lists_memory(config, "TRUEPEER_LISTEN");
+	return rules_memory(config) + lists +
+	       TP_SOURCES_MEMORY(lists / sizeof(struct tp_prefix));
 }
 
 /* A file that somebody asked for has rules; the one at the fixed place may be empty. */
@@ -401,6 +404,27 @@ static void tell_if_empty(struct reading *reading)
 				     .reason = "there is no rule in it"};
 	reading->mistakes++;
 	reading->sink.tell(reading->sink.context, &mistake);
+}
+
+static bool mentions_unix(const char *text, size_t len)
+{
+	static const char word[] = "unix";
+	for (; len >= strlen(word); text++, len--)
+		if (!strncasecmp(text, word, strlen(word)))
+			return true;
+	return false;
+}
+
+/* Beside a mistake nobody knows what the other words would have meant, or the file that
+ * was not read. */
+static bool may_trust_unix(const struct tp_config *config)
+{
+	struct scan trust = scan_variable(config->variables, "TRUEPEER_TRUST");
+	struct scan rules = scan_variable(config->variables, "TRUEPEER_RULES");
+	struct tp_word word;
+	return mentions_unix(config->text, config->len) ||
+	       mentions_unix(trust.at, (size_t)(trust.end - trust.at)) ||
+	       (!config->file && next_word(&rules, &word));
 }
 
 void tp_config_read(const struct tp_config *config, void *memory,
@@ -421,8 +445,10 @@ void tp_config_read(const struct tp_config *config, void *memory,
 	read_variables(&reading, true);
 	read_variable_rule(&reading);
 	tell_if_empty(&reading);
-	if (reading.mistakes)
+	tp_policy_gather_sources(policy, reading.draft.lists);
+	policy->state = policy->rule_count ? TP_POLICY_ON : TP_POLICY_OFF;
+	if (reading.mistakes) {
 		policy->state = TP_POLICY_BROKEN;
-	else
-		policy->state = policy->rule_count ? TP_POLICY_ON : TP_POLICY_OFF;
+		policy->has_unix = may_trust_unix(config);
+	}
 }

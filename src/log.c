@@ -31,11 +31,11 @@ struct identity {
 static struct {
 	_Atomic enum tp_log_target target; /* set last: whoever sees it sees the rest */
 	enum tp_log_level level;
-	char path[PATH_MAX];
 	struct identity standard_error; /* when the log was opened */
 	struct identity opened;
 	atomic_int fd; /* of our own, or -1 */
 } log_state = {.target = TP_LOG_NONE, .level = TP_LOG_WARNING, .fd = -1};
+static char log_path[PATH_MAX]; /* with the state: 4 KiB of zeros in the library's file */
 
 /* Lines still allowed, and when one more was last granted, in seconds. */
 static atomic_int tokens = BURST;
@@ -79,7 +79,7 @@ static bool open_target(enum tp_log_target target)
 {
 	int low = target == TP_LOG_SYSLOG
 			  ? open_syslog()
-			  : open(log_state.path,
+			  : open(log_path,
 				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
 				 0640);
 	if (low < 0)
@@ -103,9 +103,9 @@ void tp_log_open(const struct tp_log_settings *settings)
 	log_state.level = settings->level;
 	if (!identify(STDERR_FILENO, &log_state.standard_error))
 		log_state.standard_error.type = S_IFSOCK;
-	bool too_long = settings->path.len >= sizeof log_state.path;
+	bool too_long = settings->path.len >= sizeof log_path;
 	if (settings->target == TP_LOG_FILE && !too_long)
-		memcpy(log_state.path, settings->path.text, settings->path.len);
+		memcpy(log_path, settings->path.text, settings->path.len);
 	bool own = settings->target == TP_LOG_FILE || settings->target == TP_LOG_SYSLOG;
 	bool failed = own && (too_long || !open_target(settings->target));
 	atomic_store(&log_state.target, failed ? TP_LOG_STDERR : settings->target);

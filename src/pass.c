@@ -71,21 +71,34 @@ bool tp_pass_on(const struct tp_policy *policy, int listener)
 	return true;
 }
 
+/*
+ * One that its sender has reset is not connected any more, but the kernel still tells who
+ * that was, to a caller who asks for just as many bytes (SO_PEERNAME). 0: it does not.
+ */
+static socklen_t get_sender(int fd, union tp_sockaddr *sender)
+{
+	socklen_t len = sizeof *sender;
+	if (!tp_real()->getpeername(fd, &sender->any, &len))
+		return len;
+	len = sizeof sender->in6;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERNAME, sender, &len))
+		return len;
+	len = sizeof sender->in;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, sender, &len) ? 0 : len;
+}
+
 /* Nothing is known of it but what the kernel says, and how it was waited for. */
 static struct tp_connection as_connection(int listener, const struct tp_passed *passed)
 {
 	struct tp_connection connection = {
 		.fd = passed->fd,
-		.sender_len = sizeof connection.sender,
 		.headers = passed->headers,
 		.arrived_ms = passed->arrived_ms,
 		.deadline_ms = passed->deadline_ms,
 		.seen = passed->seen,
 		.need = passed->need,
 	};
-	if (tp_real()->getpeername(connection.fd, &connection.sender.any,
-				   &connection.sender_len))
-		connection.sender_len = 0;
+	connection.sender_len = get_sender(connection.fd, &connection.sender);
 	tp_event_arrived(&connection, listener);
 	tp_event_unparked(&connection);
 	return connection;

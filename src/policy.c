@@ -16,7 +16,7 @@
 
 #define TOLD 20 /* mistakes, each a line */
 
-static const struct tp_policy no_memory = {.state = TP_POLICY_BROKEN};
+static const struct tp_policy no_memory = {.state = TP_POLICY_BROKEN, .has_unix = true};
 static const struct tp_policy inert = {.state = TP_POLICY_OFF};
 static _Atomic(const struct tp_policy *) current;
 

@@ -12,15 +12,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "config.h"
 #include "environ.h"
 #include "inert.h"
 #include "inherited.h"
 #include "listener.h"
+#include "names.h"
 #include "park.h"
 #include "ready.h"
 #include "real.h"
-#include "rules_file.h"
+#include "ruleset.h"
 #include "sets.h"
 #include "share.h"
 #include "stats.h"
@@ -29,22 +31,14 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Whether there are rules to be read later, at the first listen or accept. */
-static bool has_rules_file(void)
-{
-	size_t len;
-	const char *file = tp_config_rules_file(tp_environ(), TP_RULES_FILE, &len);
-	return file && !access(file, F_OK);
-}
-
 /*
  * Start-up. Any function below may run before this: constructors of other libraries call
  * libc, too. So each step can also be the first use's.
  *
  *   load            the variables are copied, the functions behind ours looked up, it is
  *                   decided whether the library is inert, the rooms are made ready for
- *                   forks, counters that are there mapped: a program may drop its
- *                   privileges or chroot before the first use
+ *                   forks, the rules file that is there read, counters mapped: a program
+ *                   may drop its privileges or chroot before the first use
  *   first listen,   the settings are read, the log is opened
  *   first accept
  */
@@ -72,35 +66,35 @@ __attribute__((constructor)) static void load(void)
 	if (tp_is_inert())
 		return;
 	pthread_atfork(tp_listener_fork, NULL, forked);
-	bool rules_file = has_rules_file();
+	bool rules_file = tp_ruleset_keep_file(tp_environ(), TP_RULES_FILE);
 	if (*tp_environ() || rules_file) {
 		tp_share_adopt();
 		tp_listener_inherit();
 		open_stats();
 	}
-	tp_listener_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
+	tp_names_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
 	errno = saved;
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_accept(&(struct tp_accept){fd, addr, len, false, 0});
+	return tp_accept(&(struct tp_accept){fd, addr, len, false, 0});
 }
 
 EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	return tp_listener_accept(&(struct tp_accept){fd, addr, len, true, flags});
+	return tp_accept(&(struct tp_accept){fd, addr, len, true, flags});
 }
 
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_getpeername(fd, addr, len);
+	return tp_names_getpeername(fd, addr, len);
 }
 
 EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return tp_listener_getsockname(fd, addr, len);
+	return tp_names_getsockname(fd, addr, len);
 }
 
 EXPORT int listen(int fd, int backlog)

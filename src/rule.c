@@ -39,28 +39,86 @@ static bool may_listen(const struct tp_rule *rule, const struct tp_addr *bound)
 	return listens(rule, bound);
 }
 
+/* Whether what is in `inner` is in `outer`, too; `inner` comes later in the order. */
+static bool is_around(const struct tp_prefix *outer, const struct tp_prefix *inner)
+{
+	struct tp_addr first = {.family = inner->family};
+	memcpy(first.ip, inner->ip, sizeof inner->ip);
+	return tp_prefix_contains(outer, &first);
+}
+
+/* The place + 1 of the prefix next around the one at `at`; 0: there is none. */
+static uint32_t find_outer(const struct tp_sources *sources, size_t at)
+{
+	const struct tp_prefix *prefixes = sources->prefixes.prefixes;
+	uint32_t outer = (uint32_t)at;
+	while (outer && !is_around(&prefixes[outer - 1], &prefixes[at]))
+		outer = sources->outer[outer - 1];
+	return outer;
+}
+
+void tp_policy_gather_sources(struct tp_policy *policy, void *memory)
+{
+	struct tp_sources *sources = &policy->sources;
+	struct tp_prefix_set *set = &sources->prefixes;
+	*set = (struct tp_prefix_set){.prefixes = memory};
+	for (uint32_t i = 0; i < policy->rule_count; i++) {
+		const struct tp_prefix_set *trust = &policy->rules[i].trust;
+		for (size_t k = 0; k < trust->count; k++) {
+			set->prefixes[set->count] = trust->prefixes[k];
+			set->prefixes[set->count++].tag = i;
+		}
+	}
+	tp_prefix_set_sort(set);
+	sources->outer = (uint32_t *)(set->prefixes + set->count);
+	for (size_t i = 0; i < set->count; i++)
+		sources->outer[i] = find_outer(sources, i);
+}
+
+/* The first rule that trusts the sender on this listener; NULL local: on some listener.
+ */
+static const struct tp_rule *find_trusting(const struct tp_policy *policy,
+					   const struct tp_addr *sender,
+					   const struct tp_addr *local)
+{
+	const struct tp_sources *sources = &policy->sources;
+	const struct tp_prefix *prefixes = sources->prefixes.prefixes;
+	const struct tp_prefix *at = tp_prefix_set_last_up_to(&sources->prefixes, sender);
+	const struct tp_rule *first = NULL;
+	bool inside = false; /* and so in all that are around */
+	while (at) {
+		const struct tp_rule *rule = &policy->rules[at->tag];
+		inside = inside || tp_prefix_contains(at, sender);
+		if (inside && (!first || rule < first) &&
+		    (!local || listens(rule, local)))
+			first = rule;
+		uint32_t outer = sources->outer[at - prefixes];
+		at = outer ? &prefixes[outer - 1] : NULL;
+	}
+	return first;
+}
+
+/* The first rule that says something of the untrusted there. */
+static const struct tp_rule *find_judging(const struct tp_policy *policy,
+					  const struct tp_addr *local)
+{
+	for (size_t i = 0; policy->rejects && i < policy->rule_count; i++)
+		if (policy->rules[i].untrusted &&
+		    (!local || listens(&policy->rules[i], local)))
+			return &policy->rules[i];
+	return NULL;
+}
+
 bool tp_policy_match(const struct tp_policy *policy, const struct tp_addr *sender,
 		     const struct tp_addr *local, struct tp_match *match)
 {
-	*match = (struct tp_match){0};
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		const struct tp_rule *rule = &policy->rules[i];
-		bool trusts = tp_prefix_set_contains(&rule->trust, sender);
-		bool judges = policy->rejects && rule->untrusted && !match->rule;
-		if (!trusts && !judges)
-			continue;
-		if (rule->listen_count && !local)
-			return false;
-		if (rule->listen_count && !listens(rule, local))
-			continue;
+	const struct tp_rule *rule = find_trusting(policy, sender, local);
+	*match = (struct tp_match){.rule = rule, .trusted = rule};
+	if (!rule)
+		rule = find_judging(policy, local);
+	if (rule && (match->trusted || rule->untrusted == TP_UNTRUSTED_REJECT))
 		match->rule = rule;
-		match->trusted = trusts;
-		if (trusts)
-			return true;
-	}
-	if (match->rule && match->rule->untrusted == TP_UNTRUSTED_PASS)
-		match->rule = NULL;
-	return true;
+	return !rule || local || !rule->listen_count;
 }
 
 static bool listens_at(const struct tp_rule *rule, const char *path, size_t len)

@@ -97,11 +97,21 @@ enum tp_policy_state {
 	TP_POLICY_BROKEN, /* a mistake in the settings: no connection is let in */
 };
 
+/*
+ * The trusted sources of all rules, in memory of the policy's owner, sorted: a sender
+ * lies in the prefix that a search ends at and in those around it, which are few.
+ */
+struct tp_sources {
+	struct tp_prefix_set prefixes; /* tag: the rule, by its place */
+	uint32_t *outer; /* the prefix next around, by its place + 1; 0: none */
+};
+
 struct tp_policy {
 	enum tp_policy_state state;
 	struct tp_rule *rules; /* the first that matches counts */
 	size_t rule_count;
-	bool has_unix;	      /* some rule trusts_unix */
+	struct tp_sources sources; /* of all rules */
+	bool has_unix;	      /* some rule trusts_unix; in a BROKEN one: it may have to */
 	bool rejects;	      /* some rule rejects the untrusted */
 	uint32_t max_pending; /* connections of the process that may wait for their header
 			       */
@@ -116,6 +126,15 @@ struct tp_match {
 	const struct tp_rule *rule; /* NULL: it is left untouched */
 	bool trusted;		    /* it may bring a header; else the rule rejects it */
 };
+
+/* The bytes of memory that the sources of so many prefixes take. */
+#define TP_SOURCES_MEMORY(count) ((count) * (sizeof(struct tp_prefix) + sizeof(uint32_t)))
+
+/*
+ * Gathers the sources of the policy's rules, for tp_policy_match, in memory for as many
+ * prefixes as they have, aligned for a uint32_t.
+ */
+void tp_policy_gather_sources(struct tp_policy *policy, void *memory);
 
 /*
  * Finds the rule for a connection from this sender with this local address. local may be

@@ -2,33 +2,56 @@
 #include "ruleset.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "config.h"
 
-/*
- * The rules file there is, or NULL; then *mistake says what is wrong with it, unless
- * nobody asked for one. The fixed file is everybody's: it has to be root's.
- */
-static struct tp_rules_file *read_file(const char *const *variables, const char *fixed,
-				       struct tp_mistake *mistake)
+/* What became of the rules file that the variables ask for. */
+struct found {
+	struct tp_rules_file *file;
+	struct tp_mistake mistake; /* its reason is why there is no file, if one is due */
+	bool exists;
+};
+
+/* The fixed file is everybody's: it has to be root's. */
+static struct found read_file(const char *const *variables, const char *fixed)
 {
+	struct found found = {0};
 	size_t len = 0;
 	const char *path = tp_config_rules_file(variables, fixed, &len);
 	bool named = path && path != fixed;
 	if (!path || *path != '/')
-		return NULL;
+		return found;
 	bool roots = len == strlen(fixed) && !memcmp(path, fixed, len);
-	struct tp_rules_file *file =
-		tp_rules_file_read(path, len, roots, &mistake->reason);
-	if (!file && !named && (errno == ENOENT || errno == ENOTDIR))
-		mistake->reason = NULL;
-	if (!file && named)
-		mistake->setting = "TRUEPEER_RULES";
-	mistake->word = path;
-	mistake->word_len = len;
-	return file;
+	found.mistake = (struct tp_mistake){.word = path, .word_len = len};
+	found.file = tp_rules_file_read(path, len, roots, &found.mistake.reason);
+	found.exists = found.file || !(errno == ENOENT || errno == ENOTDIR);
+	if (!found.exists && !named)
+		found.mistake.reason = NULL;
+	if (!found.file && named)
+		found.mistake.setting = "TRUEPEER_RULES";
+	return found;
+}
+
+static struct found kept; /* as it was found at the start, when kept_any is set */
+static atomic_bool kept_any;
+
+bool tp_ruleset_keep_file(const char *const *variables, const char *fixed)
+{
+	struct found found = read_file(variables, fixed);
+	if (found.exists) {
+		kept = found;
+		atomic_store(&kept_any, true);
+	}
+	return found.exists;
+}
+
+static void free_file(struct tp_rules_file *file)
+{
+	if (!atomic_load(&kept_any) || file != kept.file)
+		tp_rules_file_free(file);
 }
 
 static struct tp_ruleset *map(size_t lists)
@@ -45,30 +68,30 @@ static struct tp_ruleset *map(size_t lists)
 struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
 				   const char *fixed, struct tp_mistake_sink sink)
 {
-	struct tp_mistake mistake = {0};
-	struct tp_rules_file *file = read_file(variables, fixed, &mistake);
+	struct found found = atomic_load(&kept_any) ? kept : read_file(variables, fixed);
 	struct tp_config config = {.variables = variables, .names = names};
-	if (file) {
-		config.file = file->path;
-		config.text = file->text;
-		config.len = file->len;
+	if (found.file) {
+		config.file = found.file->path;
+		config.text = found.file->text;
+		config.len = found.file->len;
 	}
 	struct tp_ruleset *ruleset = map(tp_config_memory(&config));
 	if (!ruleset) {
-		tp_rules_file_free(file);
+		free_file(found.file);
 		return NULL;
 	}
-	ruleset->file = file;
+	ruleset->file = found.file;
 	tp_config_read(&config, ruleset->lists, &ruleset->policy, sink);
-	if (mistake.reason) {
+	if (found.mistake.reason) {
 		ruleset->policy.state = TP_POLICY_BROKEN;
-		sink.tell(sink.context, &mistake);
+		ruleset->policy.has_unix = true; /* for all we know */
+		sink.tell(sink.context, &found.mistake);
 	}
 	return ruleset;
 }
 
 void tp_ruleset_free(struct tp_ruleset *ruleset)
 {
-	tp_rules_file_free(ruleset->file);
+	free_file(ruleset->file);
 	munmap(ruleset, ruleset->mapped);
 }

@@ -26,6 +26,14 @@ struct tp_ruleset {
 struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
 				   const char *fixed, struct tp_mistake_sink sink);
 
+/*
+ * Reads the rules file now, for what tp_ruleset_read reads later in this process from the
+ * same variables: the program may have changed its root directory by then, or have given
+ * up the right to read it. What was wrong with it stays wrong. False when there is none,
+ * which is looked for again then. To be called once, at the start. errno is not kept.
+ */
+bool tp_ruleset_keep_file(const char *const *variables, const char *fixed);
+
 void tp_ruleset_free(struct tp_ruleset *ruleset);
 
 #endif

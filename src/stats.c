@@ -21,17 +21,10 @@ _Atomic(struct tp_stats_file *) tp_stats_mapped;
 
 static const char foreign[] = "it is no file of statistics; it is left alone";
 
-/* What cannot be ours, told by its first bytes alone. */
-static bool is_ours(const struct tp_stats_file *head, ssize_t len)
-{
-	return len == (ssize_t)offsetof(struct tp_stats_file, boot) &&
-	       !memcmp(head->magic, TP_STATS_MAGIC, sizeof head->magic);
-}
-
 /* NULL, or why nobody should map the file for writing. */
 static const char *judge(int fd, bool *outdated)
 {
-	struct tp_stats_file head;
+	struct tp_stats_head head;
 	struct stat st;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return "it is no regular file";
@@ -39,10 +32,12 @@ static const char *judge(int fd, bool *outdated)
 		return "it belongs to another user";
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
 		return "others may write to it";
-	if (!is_ours(&head, pread(fd, &head, offsetof(struct tp_stats_file, boot), 0)))
+	if (pread(fd, &head, sizeof head, 0) != sizeof head ||
+	    memcmp(head.magic, TP_STATS_MAGIC, sizeof head.magic))
 		return foreign;
-	*outdated = head.version != TP_STATS_VERSION || head.size != sizeof head;
-	return !*outdated && st.st_size != sizeof head ? foreign : NULL;
+	const uint32_t size = sizeof(struct tp_stats_file);
+	*outdated = head.version != TP_STATS_VERSION || head.size != size;
+	return !*outdated && st.st_size != size ? foreign : NULL;
 }
 
 static const char *map(int fd)
@@ -72,12 +67,11 @@ static const char *open_existing(const char *path, bool *outdated)
 
 static bool fill(int fd)
 {
-	struct tp_stats_file head = {.magic = TP_STATS_MAGIC,
-				     .version = TP_STATS_VERSION,
-				     .size = sizeof head};
-	return !posix_fallocate(fd, 0, sizeof head) &&
-	       pwrite(fd, &head, offsetof(struct tp_stats_file, boot), 0) > 0 &&
-	       !fchmod(fd, 0644);
+	const struct tp_stats_head head = {.magic = TP_STATS_MAGIC,
+					   .version = TP_STATS_VERSION,
+					   .size = sizeof(struct tp_stats_file)};
+	return !posix_fallocate(fd, 0, sizeof(struct tp_stats_file)) &&
+	       pwrite(fd, &head, sizeof head, 0) == sizeof head && !fchmod(fd, 0644);
 }
 
 /*

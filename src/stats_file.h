@@ -42,10 +42,15 @@ struct tp_stats_listener {
 	_Atomic uint64_t waited_ms;		  /* their sum */
 };
 
-struct tp_stats_file {
+/* What tells a file of ours, and its version, by the first bytes alone. */
+struct tp_stats_head {
 	char magic[8];
 	uint32_t version;
-	uint32_t size;	       /* of the file, bytes */
+	uint32_t size; /* of the file, bytes */
+};
+
+struct tp_stats_file {
+	struct tp_stats_head head;
 	_Atomic uint64_t boot; /* of the kernel whose clock `parked` goes by */
 	/*
 	 * Parked connections by the second in which their time is over (CLOCK_MONOTONIC,

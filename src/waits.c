@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "clock.h"
 #include "listener.h"
 #include "ready.h"
@@ -117,7 +118,7 @@ static int count_news(struct wait *wait)
 		if (is_watched(fd) &&
 		    (arrived || room_is_ready(wait, fd->fd) || tp_ready_any())) {
 			fd->revents &= (short)~READ_EVENTS;
-			if (tp_listener_prepare(fd->fd, arrived))
+			if (tp_ahead_prepare(fd->fd, arrived))
 				fd->revents |= fd->events & READ_EVENTS;
 		}
 		news += fd->revents != 0;
@@ -134,7 +135,7 @@ static bool look_ahead(struct wait *wait)
 			continue;
 		tp_watch_add(wait->fds[i].fd, TP_POLLED);
 		if (!ready && (tp_room_any() || tp_ready_any()))
-			ready = tp_listener_prepare(wait->fds[i].fd, false);
+			ready = tp_ahead_prepare(wait->fds[i].fd, false);
 	}
 	return ready;
 }

@@ -12,9 +12,9 @@
 
 static bool is_right(const struct tp_stats_file *file, ssize_t len)
 {
-	return len == (ssize_t)sizeof *file && file->size == sizeof *file &&
-	       file->version == TP_STATS_VERSION &&
-	       !memcmp(file->magic, TP_STATS_MAGIC, sizeof file->magic);
+	return len == (ssize_t)sizeof *file && file->head.size == sizeof *file &&
+	       file->head.version == TP_STATS_VERSION &&
+	       !memcmp(file->head.magic, TP_STATS_MAGIC, sizeof file->head.magic);
 }
 
 bool tp_counters_read(int fd, struct tp_stats_file *file)

@@ -39,6 +39,11 @@ def fortified_path(built):
 
 
 @pytest.fixture(scope="session")
+def surroundings(built):
+    return harness.compiled("TEST_SURROUNDINGS", "surroundings.c", built)
+
+
+@pytest.fixture(scope="session")
 def noslot(built):
     return harness.compiled("NOSLOT", "noslot.c", built, "-shared", "-fPIC")
 

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Real servers for the tests: each starts a private instance and says how to talk to it."""
 
+import contextlib
 import os
 import pwd
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 import pytest
 
-from harness import HERE, environment, eventually, find, free_port
-from test_servers import DOVECOT, listens
+import conftest
+import harness
+from harness import HERE, environment, eventually, find, free_port, listens
+from test_servers import DOVECOT
 
 
 class Target(NamedTuple):
@@ -27,11 +31,11 @@ class Target(NamedTuple):
 
 
 class Place:
-    """Where and how a server is started."""
+    """Where and how a server is started; native: it is told to read the header itself."""
 
-    def __init__(self, run, folder, server_path, plain, variables):
+    def __init__(self, run, folder, server_path, plain, variables, native=False):
         self.run, self.folder, self.server_path = run, folder, server_path
-        self.plain, self.variables = plain, variables
+        self.plain, self.variables, self.native = plain, variables, native
 
     def environment(self):
         return environment(self.plain, **self.variables)
@@ -46,6 +50,20 @@ class Place:
         path = self.folder / name
         path.write_text(text)
         return path
+
+
+@contextlib.contextmanager
+def started(start, server_path=None, plain=False, **variables):
+    """A server, in a folder and with a library that its unprivileged processes can read."""
+    folder, libraries = Path(tempfile.mkdtemp(prefix="truepeer.")), harness.LIBRARY
+    folder.chmod(0o755)
+    try:
+        harness.LIBRARY = " ".join(shutil.copy(library, folder) for library in libraries.split())
+        with conftest.programs(folder) as run:
+            yield start(Place(run, folder, server_path, plain, variables))
+    finally:
+        harness.LIBRARY = libraries
+        shutil.rmtree(folder)
 
 
 def by_name(ip, port):
@@ -99,7 +117,17 @@ if (cluster.isPrimary) {{
     return Target(port, place.start([program, script], port), by_words, b"GET / HTTP/1.0\r\n\r\n", rb"\r\n\r\n.*\n")
 
 
-def nginx(events):
+NATIVE_NGINX = """ proxy_protocol;
+        set_real_ip_from 127.0.0.0/8;
+        real_ip_header proxy_protocol;"""
+
+TELLS_NAME = r"""
+        listen 127.0.0.1:{port}{native}
+        return 200 "$remote_addr $remote_port\n";
+"""
+
+
+def nginx(events="", server=TELLS_NAME):
     def start(place):
         program, port = find("nginx", "nginx"), free_port()
         config = place.write("nginx.conf", f"""\
@@ -119,10 +147,7 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        return 200 "$remote_addr $remote_port\\n";
-    }}
+    server {{{server.format(port=port, native=NATIVE_NGINX if place.native else ";")}    }}
 }}
 """)
         pid = place.start([program, "-e", "stderr", "-p", place.folder, "-c", config], port)
@@ -169,6 +194,9 @@ def dovecot(service_count):
                               mail=mail.pw_uid, mail_group=mail.pw_gid)
         text = re.sub(r"(import_environment = .*)", r"\1 TRUEPEER_TIMEOUT", text)
         text = text.replace("service imap-login {", f"service imap-login {{\n  service_count = {service_count}")
+        if place.native:
+            text = text.replace(f"port = {port}\n", f"port = {port}\n    haproxy = yes\n")
+            text += "haproxy_trusted_networks = 127.0.0.0/8\n"
         config = place.write("dovecot.conf", text)
         pid = place.start([program, "-F", "-c", config], port)
         return Target(port, pid, lambda ip, port: f"rip={ip},".encode(), b"", rb"\* OK .*\r\n",
@@ -210,6 +238,7 @@ smtpd_peername_lookup = no
 smtpd_delay_reject = no
 smtpd_client_restrictions = check_client_access static:{{554 no}}
 import_environment = MAIL_CONFIG LD_PRELOAD TRUEPEER_TRUST TRUEPEER_TIMEOUT
+{"smtpd_upstream_proxy_protocol = haproxy" if place.native else ""}
 """)
     place.write("config/master.cf", f"""\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -265,7 +294,7 @@ DAEMONS = {
     "python-forking": python("forking"),
     "node": node,
     "node-cluster": node_cluster,
-    "nginx": nginx(""),
+    "nginx": nginx(),
     "nginx-mutex": nginx("accept_mutex on;"),
     "redis": redis,
     "vsftpd": vsftpd,

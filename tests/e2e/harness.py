@@ -2,6 +2,7 @@
 """What the end-to-end tests share: programs, their clients, and PROXY headers."""
 
 import contextlib
+import ctypes
 import fcntl
 import importlib.util
 import os
@@ -24,6 +25,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 LIBRARY = os.environ.get("LIBTRUEPEER") or str(HERE.parents[1] / "src/.libs/libtruepeer.so")
 COMMAND = os.environ.get("TRUEPEER") or str(HERE.parents[1] / "src/truepeer")
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 PATIENCE = 20  # seconds: no wait in these tests is longer, and none normally comes near
 
 _spec = importlib.util.spec_from_file_location("check", HERE.parent / "vectors/check.py")
@@ -69,6 +71,15 @@ def private_mounts():
     if subprocess.run([*words, "true"], capture_output=True).returncode:
         pytest.skip("no mount namespace here")
     return words
+
+
+def enter_network(commands):
+    """Gives this process mounts and a network of its own, with what these commands of ip(8) add."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(["link set lo up", *commands]), text=True, check=True)
 
 
 def rules_in(folder):
@@ -216,6 +227,12 @@ def is_refused(port, *pieces, host="127.0.0.1"):
             return False
     except (ConnectionResetError, BrokenPipeError):
         return True
+
+
+def listens(port):
+    """Asks the kernel, without a connection that the server would log."""
+    wanted = re.compile(rf":{port:04X} 0+:0000 0A")
+    return any(wanted.search(Path(f"/proc/self/net/{table}").read_text()) for table in ("tcp", "tcp6"))
 
 
 def bound(host, port):

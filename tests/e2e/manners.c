@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -699,7 +700,55 @@ CASE(many_connections_keep_their_names)
 	check_child(child);
 }
 
+CASE(listeners_come_and_go)
+{
+	int open = descriptors();
+
+	for (int i = 0; i < 40; i++)
+		close(listener_new());
+	CHECK(descriptors() == open);
+}
+
+/* ---- errno, where nobody accepts ---- */
+
+static int errno_at_start;
+
+CASE(errno_is_zero_when_the_program_starts)
+{
+	CHECK(errno_at_start == 0);
+}
+
+/* In a child that has closed what it does not know, as many close it before they exec. */
+CASE(exec_that_fails_leaves_its_errno)
+{
+	static char *const command[] = {"nothing", NULL};
+	posix_spawn_file_actions_t *actions = NULL;
+	pid_t child, spawned;
+
+	listener_new();
+	if ((child = fork()) == 0) {
+		closefrom(3);
+		CHECK(execve("/no/thing", command, environ) == -1 && errno == ENOENT);
+		CHECK(execv("/no/thing", command) == -1 && errno == ENOENT);
+		CHECK(execvp("/no/thing", command) == -1 && errno == ENOENT);
+		CHECK(execvpe("/no/thing", command, environ) == -1 && errno == ENOENT);
+		CHECK(execl("/no/thing", "nothing", NULL) == -1 && errno == ENOENT);
+		CHECK(execlp("/no/thing", "nothing", NULL) == -1 && errno == ENOENT);
+		CHECK(execle("/no/thing", "nothing", NULL, environ) == -1 &&
+		      errno == ENOENT);
+		CHECK(fexecve(0, command, environ) == -1 && errno == EACCES);
+		errno = EXDEV;
+		CHECK(posix_spawn(&spawned, "/bin/true", actions, NULL, command,
+				  environ) == 0);
+		CHECK(errno == EXDEV);
+		check_child(spawned);
+		_exit(0);
+	}
+	check_child(child);
+}
+
 int main(int argc, char **argv)
 {
+	errno_at_start = errno;
 	return run_case(argc, argv);
 }

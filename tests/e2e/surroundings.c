@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -32,22 +33,30 @@ static _Noreturn void fail(int line, const char *condition)
 }
 
 static int listener = -1, client = -1;
+static struct sockaddr_in address;
+
+static const char header[] = "PROXY TCP4 203.0.113.7 198.51.100.1 1000 443\r\n";
+
+/* A client, who has sent some bytes of the header. */
+static void connect_and_send(size_t bytes)
+{
+	CHECK((client = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	CHECK(connect(client, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(send(client, header, bytes, 0) == (ssize_t)bytes);
+}
 
 /* A listener with a client in its queue. */
 static void prepare(void)
 {
-	static const char header[] = "PROXY TCP4 203.0.113.7 198.51.100.1 1000 443\r\n";
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(address);
 
+	address = (struct sockaddr_in){.sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	CHECK((listener = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
 	CHECK(bind(listener, (struct sockaddr *)&address, size) == 0);
 	CHECK(listen(listener, 5) == 0);
 	CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
-	CHECK((client = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
-	CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
-	CHECK(send(client, header, sizeof(header) - 1, 0) == sizeof(header) - 1);
+	connect_and_send(sizeof(header) - 1);
 }
 
 static bool is_the_client(struct sockaddr_in name)
@@ -183,6 +192,33 @@ static void in_a_sandbox(void)
 	close(take());
 }
 
+/* The settings are read, statistics and a log opened, headers waited for, all in here. */
+static void *serve(void *unused)
+{
+	fd_set ready;
+	struct timeval limit = {0};
+
+	plainly();
+	connect_and_send(20);
+	FD_ZERO(&ready);
+	FD_SET(listener, &ready);
+	CHECK(select(listener + 1, &ready, NULL, NULL, &limit) >= 0);
+	CHECK(send(client, header + 20, sizeof(header) - 21, 0) == sizeof(header) - 21);
+	close(take());
+	return unused;
+}
+
+static void on_a_small_stack(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	CHECK(pthread_attr_init(&attributes) == 0);
+	CHECK(pthread_attr_setstacksize(&attributes, 32 * 1024) == 0);
+	CHECK(pthread_create(&thread, &attributes, serve, NULL) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -195,6 +231,7 @@ static const struct {
 	{"with_eight_descriptors", with_eight_descriptors},
 	{"in_an_empty_root", in_an_empty_root},
 	{"in_a_sandbox", in_a_sandbox},
+	{"on_a_small_stack", on_a_small_stack},
 };
 
 int main(int argc, char **argv)

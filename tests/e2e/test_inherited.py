@@ -3,7 +3,9 @@
 
 import contextlib
 import os
+import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -11,9 +13,9 @@ import time
 
 import pytest
 
-from harness import (HERE, PATIENCE, ask, connect, environment, eventually, exchange, find, free_port,
-                     is_refused, listener, name, parse, v1, v1_six, v2)
-from test_servers import connected_from, listens
+from harness import (HERE, PATIENCE, ask, connect, delivered, environment, eventually, exchange, find, free_port,
+                     is_refused, listener, listens, name, parse, v1, v1_six, v2)
+from test_servers import connected_from
 from test_stats import counted
 
 CLIENT = "inet 203.0.113.7 56324"
@@ -139,6 +141,28 @@ def test_silent_connection_is_reset_at_the_deadline(superserver):
     with connect(superserver(TIMEOUT="300ms")) as client, pytest.raises(ConnectionResetError):
         client.recv(1)
     assert 0.29 < time.monotonic() - start < 5
+
+
+def reset_after(data):
+    """A connection whose client has sent this and reset it; what was sent can still be read."""
+    with listener() as made, connect(made.getsockname()[1]) as client:
+        connection, _ = made.accept()
+        client.sendall(data)
+        eventually(lambda: delivered(client), "the data is there")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    poll = select.poll()
+    poll.register(connection, 0)  # its end shows all the same
+    assert poll.poll(PATIENCE * 1000)
+    return connection
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "library"])
+def test_connection_that_was_reset_before_the_start_is_not_read(plain):
+    data = v1() + b"payload"
+    with reset_after(data) as connection:
+        done = subprocess.run(["cat"], env=environment(plain, INHERITED="0"), stdin=connection, capture_output=True,
+                              timeout=PATIENCE)
+    assert done.stdout == (data if plain else b"")
 
 
 def test_refusal_is_logged_in_a_file(superserver, tmp_path):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from harness import (HERE, PATIENCE, connect, environment, exchange, find, listener, name, parse, read_all,
-                     v1, v1_six, v2)
+                     rules_in, v1, v1_six, v2)
 from test_stats import counted, stats
 
 CLIENT, DESTINATION = "inet 203.0.113.7 56324", "inet 198.51.100.1 443"
@@ -205,8 +205,16 @@ def test_path_in_scope_leaves_tcp_out(names, tmp_path):
         assert told(client, v1(), b"payload")[1:] == (*ends, v1() + b"payload")
 
 
-def test_mistake_closes_a_unix_listener_that_is_trusted(unix):
-    assert unix(TIMEOUT="never").refuses(v1())
+@pytest.mark.parametrize("variables", [
+    {"TIMEOUT": "never"}, {"TRUST": "10.0.0.1/8 unix"}, {"TRUST": "10.0.0.1;unix"}, {"TRUST": "UNIX"},
+    {"LISTEN": "/else/where 0"}, {"TRUST": None, "RULES": "/no/such/file"}, {"TRUST": None, "RULES": "relative"},
+    {"TRUST": None, "RULES": "from 10.0.0.1/8 unix"}, {"TRUST": None, "RULES": "frm unix"},
+    {"TRUST": None, "RULES": "from 'unix"}, {"TRUST": None, "RULES": "from 127.0.0.1 from unix"}], ids=str)
+def test_mistake_closes_a_unix_listener_that_may_be_trusted(unix, tmp_path, variables):
+    if " " in variables.get("RULES", ""):
+        variables = {**variables, "RULES": rules_in(tmp_path)(variables["RULES"])}
+    server = unix(**variables, LOG="none")
+    assert server.refuses(v1()) and server.refuses(b"hello")
 
 
 def test_messages_are_left_alone(names, tmp_path):

@@ -285,7 +285,7 @@ exec env LD_PRELOAD="$PRELOAD" "$@"
 
 @pytest.fixture
 def run_with_fixed(run, server_path, rules, tmp_path):
-    """Starts the test server where /etc/truepeer.rules says this."""
+    """Starts the test server, or another program, where /etc/truepeer.rules says this."""
     if os.geteuid():
         pytest.skip("only root can give a program another /etc")
     mounts = tmp_path / "etc"
@@ -294,10 +294,10 @@ def run_with_fixed(run, server_path, rules, tmp_path):
     if subprocess.run([*command, "/dev/null", "0:0", "644", "true"], timeout=PATIENCE).returncode == 77:
         pytest.skip("no overlay can be mounted here")
 
-    def start(text, owner="0:0", mode="644", **variables):
+    def start(text, owner="0:0", mode="644", program=(server_path, "loop"), **variables):
         env = environment(**{"TRUST": None, **variables})
         env["PRELOAD"] = env.pop("LD_PRELOAD")
-        return run([*command, rules(text), owner, mode, server_path, "loop"], env)
+        return run([*command, rules(text), owner, mode, *program], env)
     return start
 
 
@@ -319,6 +319,14 @@ def test_fixed_file_is_not_used_when_a_variable_makes_a_rule(run_with_fixed, tmp
     assert outcome(server.port, v1(), "127.0.0.2") == "client"
 
 
+def test_variable_beside_the_fixed_file_is_not_half_a_rule(run_with_fixed):
+    server = run_with_fixed("from 127.0.0.1", UNTRUSTED="reject")
+    assert server.line() == "listen: Invalid argument"
+    server.process.wait()
+    [line] = server.stderr.splitlines()
+    assert "TRUEPEER_UNTRUSTED" in line and "TRUEPEER_TRUST" in line
+
+
 def test_fixed_file_without_a_rule_is_no_file(run_with_fixed):
     server = run_with_fixed("# from 127.0.0.1\n").listening()
     assert outcome(server.port, v1()) == "untouched"
@@ -334,3 +342,26 @@ def test_fixed_file_that_is_wrong_closes_the_door(run_with_fixed, text, owner, m
     server.process.wait()
     [line] = server.stderr.splitlines()
     assert FIXED in line
+
+
+# ---- a server that changes its root directory before it listens ----
+
+def outcome_in_an_empty_root(program):
+    """Whether it listened there and was told the client, or what failed."""
+    line = program.line()
+    return "the client" if program.process.wait(PATIENCE) == 0 else line
+
+
+def test_fixed_file_is_kept_for_another_root(run_with_fixed, surroundings):
+    program = (surroundings, "in_an_empty_root")
+    assert outcome_in_an_empty_root(run_with_fixed("from loopback\n", program=program)) == "the client"
+    for wrong in {"text": "from x\n"}, {"text": "from loopback\n", "mode": "666"}:
+        line = outcome_in_an_empty_root(run_with_fixed(**wrong, program=program, LOG="none"))
+        assert "listen(" in line and "Invalid argument" in line
+
+
+def test_named_file_is_kept_for_another_root(run, surroundings, rules):
+    env = environment(TRUST=None, RULES=rules("from loopback\n"))
+    assert outcome_in_an_empty_root(run([surroundings, "in_an_empty_root"], env)) == "the client"
+    env = environment(TRUST=None, RULES=rules("from x\n"), LOG="none")
+    assert "listen(" in outcome_in_an_empty_root(run([surroundings, "in_an_empty_root"], env))

@@ -12,7 +12,7 @@ import pytest
 
 import harness
 from harness import (HERE, ask, connect, environment, eventually, exchange, find, free_port,
-                     name, parse, read_all, v1, v1_six, v2)
+                     listens, name, parse, read_all, v1, v1_six, v2)
 
 CLIENT = "inet 203.0.113.7 56324"
 HEADERS = {"v1": v1(), "v2": v2()}
@@ -111,12 +111,6 @@ secure_chroot_dir={tmp_path}
         eventually(lambda: listens(port) or process.process.poll() is not None, "vsftpd listens")
         return port, log
     return start
-
-
-def listens(port):
-    """Asks the kernel, without a connection that the server would log."""
-    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
-    return wanted in Path("/proc/net/tcp").read_text()
 
 
 def connected_from(port, log, *header):

@@ -29,11 +29,6 @@ __attribute__((destructor)) static void tell(void) { printf("neighbour %d\n", ca
 
 
 @pytest.fixture(scope="module")
-def surroundings(built):
-    return compiled("TEST_SURROUNDINGS", "surroundings.c", built)
-
-
-@pytest.fixture(scope="module")
 def neighbour(built):
     (built / "neighbour.c").write_text(NEIGHBOUR)
     return compiled("TEST_NEIGHBOUR", built / "neighbour.c", built, "-shared", "-fPIC")
@@ -51,6 +46,13 @@ def run(program, case, env):
 @pytest.mark.parametrize("case", CASES)
 def test_program_accepts(surroundings, case, rooms):
     run(surroundings, case, environment(MAX_PENDING=rooms))
+
+
+@rooms
+def test_all_that_can_be_set_bears_a_small_stack(surroundings, tmp_path, rooms):
+    run(surroundings, "on_a_small_stack", environment(MAX_PENDING=rooms, LOG=f"file:{tmp_path}/log info",
+                                                      STATS=tmp_path / "stats", HEADER="optional"))
+    assert (tmp_path / "stats").exists() and "203.0.113.7" in (tmp_path / "log").read_text()
 
 
 def test_program_would_see_the_balancer_without_the_library(surroundings):

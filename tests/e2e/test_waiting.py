@@ -7,11 +7,9 @@ import os
 import random
 import re
 import select
-import shutil
 import socket
 import statistics
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +17,11 @@ from types import SimpleNamespace
 
 import pytest
 
-import conftest
 import harness
 from crowd import Crowd, cpu_share, descriptors, leaked
-from daemons import C_SERVERS, CORE, DAEMONS, MODES, Place, Target, by_name
-from harness import HERE, PATIENCE, ask, connect, environment, eventually, listener, v1, v2
+from daemons import C_SERVERS, CORE, DAEMONS, MODES, Target, by_name, started
+from harness import (HERE, PATIENCE, ask, connect, environment, eventually, find, free_port, listener, listens,
+                     v1, v2)
 
 # ---- every kind of server among silent and dripping clients ----
 
@@ -120,20 +118,6 @@ if not MEASURED:
     TRIALS = {k: trial for k, trial in TRIALS.items() if k in CORE}
 
 
-@contextlib.contextmanager
-def started(start, server_path, deadline):
-    """A server, in a folder and with a library that its unprivileged processes can read."""
-    folder, libraries = Path(tempfile.mkdtemp(prefix="truepeer.")), harness.LIBRARY
-    folder.chmod(0o755)
-    try:
-        harness.LIBRARY = " ".join(shutil.copy(library, folder) for library in libraries.split())
-        with conftest.programs(folder) as run:
-            yield start(Place(run, folder, server_path, False, {"TIMEOUT": f"{round(deadline * 1000)}ms"}))
-    finally:
-        harness.LIBRARY = libraries
-        shutil.rmtree(folder)
-
-
 def outcomes(members):
     return [member.outcome for member in members]
 
@@ -148,7 +132,7 @@ def check_in_time(members, deadline):
 @pytest.fixture(scope="module", params=TRIALS)
 def trial(request, server_path):
     start, deadline, gap = TRIALS[request.param]
-    with started(start, server_path, deadline) as target:
+    with started(start, server_path, TIMEOUT=f"{round(deadline * 1000)}ms") as target:
         yield put_through(target, deadline, gap)
 
 
@@ -279,6 +263,21 @@ def test_late_clients_of_select_get_low_descriptors(serve):
         assert max(fd for fd in new if fd < 1024) < 32
 
 
+# ---- those who come first ----
+
+@pytest.mark.parametrize("stays", [0, 0.2], ids=["leaves", "waits"])
+def test_server_in_poll_outlives_a_first_client_that_it_does_not_get(run, stays):
+    """socat ends when accept on its blocking listener says EAGAIN, which accept never does there."""
+    port = free_port()
+    socat = run([find("socat", "socat"), f"TCP4-LISTEN:{port},bind=127.0.0.1,fork", "PIPE"], environment(TIMEOUT="1s"))
+    eventually(lambda: listens(port), "socat listens")
+    with connect(port):
+        select.select([], [], [], stays)
+    with connect(port) as client:
+        client.sendall(v1() + b"words")
+        assert client.recv(5) == b"words", socat.stderr
+
+
 # ---- those who are connected already ----
 
 TALKING = [mode for mode in MODES if mode not in ("loop", "prefork")]
@@ -334,7 +333,7 @@ def test_whoever_is_free_first_serves_those_who_wait(serve, mode):
 
 def test_child_of_vsftpd_holds_nobody_elses_connection(server_path):
     """It isolates its children by a raw system call: they are copied with all that waits."""
-    with started(DAEMONS["vsftpd"], server_path, 10) as target, connect(target.port) as late:
+    with started(DAEMONS["vsftpd"], server_path, TIMEOUT="10s") as target, connect(target.port) as late:
         late.settimeout(2)
         with connect(target.port) as other:
             other.sendall(v1())
@@ -415,6 +414,38 @@ def test_deferred_clients_hold_nobody_up(serve, mode):
         assert [member.reply for member in late] == [by_name(f"1.2.3.{i + 1}", 1000 + i) for i in range(DRIPPING)]
         # The kernel keeps them until its own second is over, and then it is accept's turn.
         assert crowd.wait(silent, 10) == [] and outcomes(silent) == ["reset"] * SILENT
+
+
+@contextlib.contextmanager
+def deferring(run, server_path, mode, backlog, **variables):
+    """A server that defers its clients for a second by itself."""
+    with listener() as inherited:
+        inherited.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        inherited.listen(backlog)
+        yield run([server_path, "-l", str(inherited.fileno()), mode], environment(**variables),
+                  fds=[inherited.fileno()]).listening()
+
+
+@pytest.mark.parametrize("mode", ["loop", "epoll"])
+def test_server_that_defers_shortens_no_deadline(run, server_path, mode):
+    with deferring(run, server_path, mode, 512, TIMEOUT="3s") as server, Crowd(server.port) as crowd:
+        silent = crowd.silent(20)
+        with connect(server.port) as late:
+            select.select([], [], [], 1.5)
+            late.sendall(v1())
+            assert late.recv(4096) == by_name("203.0.113.7", 56324)
+        assert crowd.wait(silent) == []
+        check_in_time(silent, 3)
+
+
+def test_nobody_is_late_who_was_not_deferred(run, server_path):
+    """The kernel defers none where as many as the backlog holds are deferred already (SYN cookies)."""
+    with deferring(run, server_path, "epoll", 8, TIMEOUT="3s") as server, Crowd(server.port) as crowd:
+        crowd.silent(20)
+        with connect(server.port) as late:
+            select.select([], [], [], 0.2)
+            late.sendall(v1())
+            assert late.recv(4096) == by_name("203.0.113.7", 56324)
 
 
 # ---- stress ----

@@ -31,6 +31,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -1044,6 +1045,26 @@ CASE(set_is_filled_by_raw_system_call)
 	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
 }
 
+CASE(set_that_is_filled_by_raw_system_call_shows_what_processes_share)
+{
+	int listener = listener_new(SOCK_NONBLOCK), set = epoll_create1(0);
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = DATA};
+	struct late late, late2;
+	pid_t child;
+
+	CHECK(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, listener, &event) == 0);
+	if ((child = fork()) == 0)
+		stay();
+	late = late_begin(listener, 1);
+	late2 = late_begin(listener, 2);
+	for (int i = 0; i < 2; i++) {
+		CHECK(shows(set, 50, 0));
+		late_finish(i ? &late2 : &late);
+		CHECK(shows(set, 500, DATA) && accepts(listener, i ? &late2 : &late));
+	}
+	CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+}
+
 /* What another program left us: a listener, and perhaps a set that holds it. */
 static void inherit(int flags, bool with_set)
 {
@@ -1150,6 +1171,69 @@ CASE(listener_in_a_set_is_accepted_from_without_waiting)
 	close(set);
 }
 
+/* Connections that were taken from the queue early end with their listener, as others. */
+CASE(connection_in_sight_ends_with_its_listener)
+{
+	int listener = listener_new(0), client = client_new(listener, 1), second;
+
+	CHECK(wait_by(POLL, listener, -1, 500) == 1);
+	CHECK(close(accept(listener, NULL, NULL)) == 0 && close(client) == 0);
+	client = client_new(listener, 2);
+	CHECK(wait_by(POLL, listener, -1, 500) == 1);
+	CHECK(close(listener) == 0);
+	CHECK((second = listener_new(SOCK_NONBLOCK)) == listener);
+	CHECK(wait_by(POLL, second, -1, 0) == 0 && accepts_nothing(second));
+	CHECK(is_reset(client, 500));
+}
+
+/* A non-blocking listener at a number where accept slept before. */
+static int listener_in_place_of(int listener, int way)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX}; /* autobind: unix(7) */
+	int other;
+
+	if (way == 0) {
+		other = listener_new(SOCK_NONBLOCK);
+		CHECK(dup2(other, listener) == listener && close(other) == 0);
+		return listener;
+	}
+	CHECK(syscall(SYS_close, listener) == 0);
+	other = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK(bind(other, sa(&name), sizeof(sa_family_t)) == 0 && listen(other, 5) == 0);
+	return other;
+}
+
+CASE(number_of_a_blocking_listener_goes_to_one_that_is_not)
+{
+	for (int way = 0; way < 2; way++) {
+		int listener = listener_new(0), second;
+		struct late late = late_begin(listener, 1);
+
+		late_finish(&late);
+		CHECK(accepts(listener, &late));
+		CHECK((second = listener_in_place_of(listener, way)) == listener);
+		CHECK(accepts_nothing(second));
+		CHECK(close(second) == 0);
+	}
+}
+
+/* EAGAIN is for those who were woken for the listener. */
+CASE(blocking_accept_sleeps_in_a_thread_that_was_woken_for_something_else)
+{
+	int listener = listener_new(0), pipes[2], set, fd;
+	struct late late = late_connect(listener, 1);
+	pthread_t thread;
+
+	CHECK(pipe(pipes) == 0 && write(pipes[1], "x", 1) == 1);
+	set = epoll_with(pipes[0], EPOLLIN, DATA);
+	handle(SIGALRM, SA_RESTART);
+	CHECK(pthread_create(&thread, NULL, finish_after_signal, &late) == 0);
+	alarm_in(100);
+	CHECK(shows(set, 0, DATA));
+	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && handled == 1);
+	CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
+}
+
 /* ---- fork, exec, and daemons that close what they do not know ---- */
 
 /* A connection that is never heard of ends in time, whatever the child does. */
@@ -1218,6 +1302,117 @@ CASE(forked_child_accepts_on_its_own)
 	check_child(child);
 	late_finish(&late);
 	CHECK(accepts(listener, &late));
+}
+
+/* A set is one with the parent's. */
+CASE(forked_child_that_closes_the_listener_leaves_the_set_alone)
+{
+	int listener = listener_new(SOCK_NONBLOCK),
+	    set = epoll_with(listener, EPOLLIN, DATA);
+	struct late late;
+	pid_t child;
+
+	if ((child = fork()) == 0) {
+		CHECK(close(listener) == 0);
+		_exit(0);
+	}
+	check_child(child);
+	late = late_connect(listener, 1);
+	if (shim) /* it shows, and comes to nothing */
+		CHECK(shows(set, 500, DATA) && accepts_nothing(listener));
+	CHECK(shows(set, 50, 0));
+	late_finish(&late);
+	CHECK(shows(set, DEADLINE_MS / 2, DATA) && accepts(listener, &late));
+}
+
+/* Some look at their listener now and then, among other things that they wait for. */
+CASE(shared_listener_that_nobody_waits_for_is_accepted_from)
+{
+	int listener = listener_new(SOCK_NONBLOCK), pipes[2], set, fd;
+	struct late late;
+	pid_t child;
+
+	CHECK(pipe(pipes) == 0 && write(pipes[1], "x", 1) == 1);
+	set = epoll_with(pipes[0], EPOLLIN, DATA);
+	if ((child = fork()) == 0)
+		stay();
+	CHECK(shows(set, 0, DATA));
+	late = late_begin(listener, 1);
+	late_finish(&late);
+	for (int i = 0; i < 50 && (fd = accept(listener, NULL, NULL)) < 0; i++) {
+		CHECK(errno == EAGAIN && shows(set, 0, DATA));
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+	CHECK(fd >= 0 && is_client(fd, late.fd, 1));
+	CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+}
+
+static void *accept_one(void *listener)
+{
+	return (void *)(intptr_t)accept(*(int *)listener, NULL, NULL);
+}
+
+/* How long a thread that sleeps in accept beside a late client takes to get another. */
+static int64_t head_start_ns(int listener)
+{
+	struct late late = late_begin(listener, 1);
+	struct timespec began, ended;
+	pthread_t thread;
+	int client;
+	void *fd;
+
+	CHECK(pthread_create(&thread, NULL, accept_one, &listener) == 0);
+	wait_until_it_sleeps();
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	client = client_new(listener, 2);
+	CHECK(pthread_join(thread, &fd) == 0);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	CHECK(is_client((int)(intptr_t)fd, client, 2));
+	late_finish(&late);
+	CHECK(accepts(listener, &late));
+	return (ended.tv_sec - began.tv_sec) * 1000000000 + ended.tv_nsec - began.tv_nsec;
+}
+
+/* Others may be in the kernel's accept, who cannot hear of the late: they are to be
+ * first. */
+CASE(process_that_looks_after_the_late_gives_others_a_head_start)
+{
+	int listener = listener_new(0);
+	pid_t child = fork();
+
+	if (child == 0)
+		stay();
+	for (int i = 0; i < 5; i++) /* a slow machine does not make it too short */
+		CHECK(head_start_ns(listener) >= (shim ? 5000000 : 0));
+	CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+}
+
+static void close_in_a_vforked_child(int fd)
+{
+	pid_t child = vfork();
+
+	if (child == 0) {
+		close(fd);
+		_exit(0);
+	}
+	check_child(child);
+}
+
+CASE(vforked_child_that_closes_the_listener_does_no_harm)
+{
+	for (int way = 0; way < EPOLL; way++) {
+		int listener = listener_new(0), client = client_new(listener, 1);
+		struct late late;
+
+		CHECK(wait_by(way, listener, -1, 500) == 1);
+		CHECK(close(accept(listener, NULL, NULL)) == 0 && close(client) == 0);
+		close_in_a_vforked_child(listener);
+		late = late_connect(listener, 2);
+		CHECK(wait_by(way, listener, -1, 100) == 0);
+		late_finish(&late);
+		CHECK(wait_by(way, listener, -1, 500) == 1 && accepts(listener, &late));
+		close(listener);
+	}
 }
 
 CASE(vforked_child_does_no_harm)
@@ -1328,6 +1523,84 @@ CASE(daemon_closes_what_it_does_not_know)
 		close_above_2(0);
 		(void)set;
 	}
+}
+
+/* Where channels are, or would be. */
+static void place_pairs(int set, int fds[64])
+{
+	for (int i = 0; i < 64; i += 2) {
+		CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds + i) == 0);
+		for (int end = i; end < i + 2; end++) {
+			CHECK(dup2(fds[end], 190 + end) == 190 + end);
+			CHECK(close(fds[end]) == 0);
+			fds[end] = 190 + end;
+			control(set, EPOLL_CTL_ADD, fds[end], EPOLLIN, OTHER);
+		}
+	}
+}
+
+static void check_pairs(int set, const int fds[64])
+{
+	char byte;
+
+	for (int i = 0; i < 64; i++) {
+		CHECK(write(fds[i], "x", 1) == 1);
+		CHECK(shows(set, 500, OTHER));
+		CHECK(read(fds[i ^ 1], &byte, 1) == 1 && byte == 'x');
+	}
+	CHECK(shows(set, 0, 0));
+}
+
+CASE(numbers_of_channels_are_the_programs)
+{
+	int listener = listener_new(SOCK_NONBLOCK),
+	    set = epoll_with(listener, EPOLLIN, DATA);
+	int fds[64];
+	struct late late;
+	pid_t child;
+
+	if ((child = fork()) == 0) /* from now on there are others to share with */
+		_exit(0);
+	check_child(child);
+	CHECK(close_range(100, 1000, 0) == 0);
+	place_pairs(set, fds);
+	check_pairs(set, fds);
+	control(set, EPOLL_CTL_DEL, listener, 0, 0);
+	check_pairs(set, fds);
+	control(set, EPOLL_CTL_ADD, listener, EPOLLIN, DATA);
+	check_pairs(set, fds);
+	late = late_begin(listener, 1);
+	late_finish(&late);
+	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
+	CHECK(close(listener) == 0);
+	check_pairs(set, fds);
+}
+
+/* The set goes on to say what the process cannot take: it must not ask for ever. */
+CASE(wait_does_not_spin_in_a_process_that_has_lost_its_channel)
+{
+	int listener = listener_new(SOCK_NONBLOCK), set, ready[2];
+	struct rusage used;
+	pid_t child;
+	char byte;
+
+	CHECK(pipe(ready) == 0);
+	if ((child = fork()) == 0) {
+		set = epoll_with(listener, EPOLLIN, DATA);
+		CHECK(accepts_nothing(listener));
+		CHECK(close_range(100, 1000, 0) == 0);
+		CHECK(write(ready[1], "x", 1) == 1);
+		epoll_wait(set, &(struct epoll_event){0}, 1, DEADLINE_MS / 2);
+		_exit(0);
+	}
+	set = epoll_with(listener, EPOLLIN, DATA);
+	CHECK(read(ready[0], &byte, 1) == 1);
+	late_connect(listener, 1);
+	if (shim)
+		CHECK(shows(set, 500, DATA) && accepts_nothing(listener));
+	check_child(child);
+	CHECK(getrusage(RUSAGE_CHILDREN, &used) == 0);
+	CHECK(used.ru_utime.tv_usec + used.ru_stime.tv_usec < DEADLINE_MS * 1000 / 10);
 }
 
 /* The numbers of the room and the connection go to the program's own sockets. */

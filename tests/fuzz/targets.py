@@ -65,7 +65,7 @@ TARGETS = {
     "header": Target(HEADER, {"header.c": 100, "header_v1.c": 95, "header_v2.c": 95, "tlv.c": 100}, VECTORS),
     "cidr": Target(["addr.c", "cidr.c"], {"cidr.c": 98, "addr.c": 75},
                    [address(text, six) for text in PREFIXES for six in (False, True)]),
-    "config": Target(["addr.c", "cidr.c", "config.c", "mistake.c", "setting.c", "text.c"],
+    "config": Target(["addr.c", "cidr.c", "config.c", "mistake.c", "rule.c", "setting.c", "text.c"],
                      {"config.c": 95, "setting.c": 95}, [text.encode() for text in SETTINGS]),
     "receive": Target([*HEADER, "receive.c", "await.c"], {"receive.c": 95, "await.c": 95}, conversations(),
                       tuple(f"-Wl,--wrap={call}" for call in ("recv", "getsockopt", "setsockopt", "clock_gettime"))),

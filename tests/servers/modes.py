@@ -23,6 +23,7 @@ class Mode(NamedTuple):
     stranger: bool = False  # the header is data: what the daemon makes of it is its affair
     proxy: Optional[str] = None  # an HAProxy in between, which sends so
     silent: int = 0  # trusted connections that say nothing, meanwhile
+    overtaken: bool = False  # another client comes and goes between the pieces
 
     @property
     def id(self):
@@ -114,6 +115,7 @@ def all_modes():
         Mode("stranger", "truepeer", False, STRANGER4),
         headed("stranger-head", False, version2, four(), source=STRANGER4, stranger=True),
         headed("silent", False, version2, four(), silent=5),
+        headed("overtaken", False, lambda c: halves(version2(c), 20), four(), overtaken=True),
     ]
     on_six = [
         headed("v1", True, version1, six()),

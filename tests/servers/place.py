@@ -3,7 +3,6 @@
 its own with the addresses below, and a process namespace, which ends with everything in it."""
 
 import contextlib
-import ctypes
 import os
 import re
 import shlex
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import eventually
+from harness import eventually, listens
 from recipes import RECIPES
 
 SERVER4, SERVER6 = "10.0.0.21", "fd00::21"
@@ -28,7 +27,6 @@ CLIENTS = range(1, 60)  # what the {} may be
 
 LIBRARIES = "/usr/local/lib/truepeer"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 
 # systemd in a container; what it could change of the kernel's settings is read-only.
 BOOT = """\
@@ -41,24 +39,12 @@ exec env -i container=other /lib/systemd/systemd --system --unit="$1" --log-targ
 
 
 def enter_network():
-    """Gives this process mounts and a network of its own: no port is taken, no server of the
-    machine is met, and look-ups of names and idents fail at once."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    lines = ["link set lo up"]
-    lines += [f"addr add {ip}/32 dev lo" for ip in (SERVER4, BALANCER4, OTHER4, STRANGER4)]
+    """Where no server of the machine is met, and look-ups of names and idents fail at once."""
+    lines = [f"addr add {ip}/32 dev lo" for ip in (SERVER4, BALANCER4, OTHER4, STRANGER4)]
     lines += [f"addr add {CLIENTS4.format(i)}/32 dev lo" for i in CLIENTS]
     lines += [f"addr add {ip}/128 dev lo nodad" for ip in (SERVER6, BALANCER6, STRANGER6)]
     lines += [f"addr add {CLIENTS6.format(i)}/128 dev lo nodad" for i in CLIENTS]
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
-
-
-def listens(port):
-    """Asks the kernel, without a connection that the server would log."""
-    wanted = re.compile(rf":{port:04X} 0+:0000 0A")
-    return any(wanted.search(Path(f"/proc/self/net/{table}").read_text()) for table in ("tcp", "tcp6"))
+    harness.enter_network(lines)
 
 
 class Syslog(threading.Thread):

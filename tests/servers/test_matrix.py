@@ -13,9 +13,9 @@ import time
 import pytest
 
 from catalogue import DAEMONS, FOLDER, every_daemon
-from harness import Program, eventually
+from harness import Program, eventually, v2
 from modes import MODES
-from place import BALANCER4, BALANCER6, PATH, SERVER4, SERVER6, Place, listens
+from place import BALANCER4, BALANCER6, CLIENTS4, PATH, SERVER4, SERVER6, Place, listens
 from recipes import LOGS, RECIPES
 from talk import Talk, named_within, names
 
@@ -118,7 +118,7 @@ def test_names_the_client(doors, name, mode):
     daemon.layers()  # skips what is not here
     if mode.joined and not daemon.client_first:
         pytest.skip("the daemon speaks first")
-    if mode.silent and os.environ.get("ROOMS") == "0":
+    if (mode.silent or mode.overtaken) and os.environ.get("ROOMS") == "0":
         pytest.skip("no waiting room: ROOMS=0")
     if daemon.secure and mode.start == "truepeer" and not Place.reads_rules():
         pytest.skip("secure execution: the library reads no rules file")
@@ -132,8 +132,14 @@ def test_names_the_client(doors, name, mode):
         for _ in range(mode.silent):
             stack.callback(Talk(door.address(mode.source), mode.source).close)
         address = door.proxy(mode.proxy, mode.source) if mode.proxy else door.address(mode.source)
-        talk = Talk(address, mode.source, mode.pieces, mode.joined)
+        talk = Talk(address, mode.source, mode.pieces[:1] if mode.overtaken else mode.pieces, mode.joined)
         stack.callback(talk.close)
+        if mode.overtaken:
+            other = Talk(address, mode.source, (v2(CLIENTS4.format(9)),))
+            stack.callback(other.close)
+            daemon.session(other)
+            other.close()
+            talk.client.sendall(mode.pieces[1])
 
         def told():
             logged = [text[length:] for text, length in zip(door.logs(), before)]
@@ -165,7 +171,8 @@ def test_every_recipe_is_run():
     services = (FOLDER.parent / "test_systemd.py").read_text()
     assert RECIPES
     for name in RECIPES:
-        assert f'recipe("{name}")' in sources or f'"{name}.service' in services, name
+        used = f'recipe("{name}")' in sources or f'use_unit("{name}")' in sources
+        assert used or f'"{name}.service' in services, name
 
 
 def test_logs_are_as_the_manual_shows_them():

@@ -727,6 +727,31 @@ START_TEST(unix_is_trusted_alone_or_beside_others)
 }
 END_TEST
 
+static const struct {
+	const char *variables[3], *text;
+	bool has_unix;
+} beside_a_mistake[] = {
+	{{"TRUEPEER_TRUST=unix"}, "from x", true},
+	{{"TRUEPEER_TRUST=x Unix"}, "", true},
+	{{"TRUEPEER_TIMEOUT=x", "TRUEPEER_TRUST=10.0.0.1;unix"}, "", true},
+	{{NULL}, "form unix", true},
+	{{NULL}, "from 10.0.0.1 from unix", true},
+	{{NULL}, "from x", false},
+	{{"TRUEPEER_TRUST=uni x"}, "", false},
+	{{"TRUEPEER_TRUST=all", "TRUEPEER_TIMEOUT=unix"}, "", false},
+	{{"TRUEPEER_TRUST="}, "from x\nfrom uni", false},
+};
+
+START_TEST(unix_may_be_trusted_where_the_word_is_beside_a_mistake)
+{
+	const char *text = beside_a_mistake[_i].text;
+	struct result result =
+		read_both(beside_a_mistake[_i].variables, text, strlen(text));
+	ck_assert_int_eq(result.policy.state, TP_POLICY_BROKEN);
+	ck_assert(result.policy.has_unix == beside_a_mistake[_i].has_unix);
+}
+END_TEST
+
 START_TEST(a_path_is_a_place_to_listen)
 {
 	struct tp_rule rule = rule_of("TRUEPEER_LISTEN=25 /run/a.sock");
@@ -1225,6 +1250,8 @@ int main(void)
 	tcase_add_table(tcase, inherited_says_which, inherited);
 	tcase_add_test(tcase, inherited_is_known_although_others_are_wrong);
 	tcase_add_test(tcase, unix_is_trusted_alone_or_beside_others);
+	tcase_add_loop_test(tcase, unix_may_be_trusted_where_the_word_is_beside_a_mistake,
+			    0, sizeof beside_a_mistake / sizeof *beside_a_mistake);
 	tcase_add_test(tcase, a_path_is_a_place_to_listen);
 	tcase_add_test(tcase, sockname_is_the_kernels_or_the_headers);
 	tcase_add_loop_test(tcase, keys_follow_the_variables, 0, (int)tp_setting_count);

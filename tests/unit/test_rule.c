@@ -73,6 +73,8 @@ static bool applies(struct tp_listen *listen, size_t count, const struct tp_addr
 	struct tp_policy policy = {.rules = &rule, .rule_count = 1};
 	struct tp_addr sender = addr("192.0.2.200", 1);
 	struct tp_match match;
+	uint64_t memory[TP_SOURCES_MEMORY(2) / 8 + 1];
+	tp_policy_gather_sources(&policy, memory);
 	ck_assert(tp_policy_match(&policy, &sender, local, &match));
 	ck_assert(match.rule == (match.trusted ? &rule : NULL));
 	return match.trusted;
@@ -159,6 +161,8 @@ static struct tp_policy policy_of(const struct short_rule *from, size_t count)
 		policy.rejects =
 			policy.rejects || from[i].untrusted == TP_UNTRUSTED_REJECT;
 	}
+	static uint64_t memory[TP_SOURCES_MEMORY(2 * RULES) / 8 + 1];
+	tp_policy_gather_sources(&policy, memory);
 	return policy;
 }
 
@@ -240,6 +244,89 @@ START_TEST(rules_say_what_becomes_of_a_connection)
 END_TEST
 
 #define SOCKET "/run/a.sock"
+
+/* ---- many rules, held against a look at one after the other ---- */
+
+#define MANY 400
+
+static unsigned next_random(void)
+{
+	static uint64_t state = 1;
+	state = state * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)(state >> 33);
+}
+
+/* Few different ones, so that they lie in each other, and are there more than once. */
+static struct tp_addr random_sender(unsigned family)
+{
+	struct tp_addr made = {.family = family % 2 ? AF_INET6 : AF_INET};
+	for (size_t i = 0; i < 4; i++)
+		made.ip[i] = (uint8_t)(next_random() % 3 << 6);
+	return made;
+}
+
+static struct tp_prefix random_prefix(void)
+{
+	struct tp_addr sender = random_sender(next_random());
+	struct tp_prefix made = {.family = sender.family,
+				 .length = (uint8_t)(next_random() % 17 * 2)};
+	memcpy(made.ip, sender.ip, sizeof made.ip);
+	for (unsigned bit = made.length; bit < 128; bit++)
+		made.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+	return made;
+}
+
+static const struct tp_rule *look_at_each(const struct tp_policy *policy,
+					  const struct tp_addr *sender, uint16_t port,
+					  bool *trusted)
+{
+	const struct tp_rule *judge = NULL;
+	*trusted = true;
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct tp_rule *rule = &policy->rules[i];
+		if (rule->listen_count && rule->listen->first_port != port)
+			continue;
+		if (tp_prefix_set_contains(&rule->trust, sender))
+			return rule;
+		if (!judge && rule->untrusted)
+			judge = rule;
+	}
+	*trusted = false;
+	return judge && judge->untrusted == REJECT ? judge : NULL;
+}
+
+START_TEST(many_rules_say_what_one_after_the_other_says)
+{
+	static struct tp_rule made[MANY];
+	static struct tp_prefix sources[MANY][2];
+	static uint64_t memory[TP_SOURCES_MEMORY(2 * MANY) / 8 + 1];
+	static struct tp_listen smtp, imap;
+	struct tp_policy policy = {.rules = made, .rule_count = MANY, .rejects = _i % 2};
+	size_t found = 0;
+	smtp = listen_on(NULL, 25, 25), imap = listen_on(NULL, 143, 143);
+	for (size_t i = 0; i < MANY; i++) {
+		sources[i][0] = random_prefix(), sources[i][1] = random_prefix();
+		made[i] = (struct tp_rule){.trust = {sources[i], next_random() % 3, 0}};
+		tp_prefix_set_finish(&made[i].trust);
+		made[i].listen = next_random() % 2 ? &smtp : &imap;
+		made[i].listen_count = next_random() % 8 > 0;
+		if (policy.rejects && next_random() % 64 == 0)
+			made[i].untrusted = next_random() % 2 ? REJECT : PASS;
+	}
+	tp_policy_gather_sources(&policy, memory);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct tp_addr sender = random_sender(i), local = addr("192.0.2.1", 25);
+		struct tp_match match;
+		bool trusted;
+		const struct tp_rule *rule = look_at_each(&policy, &sender, 25, &trusted);
+		ck_assert(tp_policy_match(&policy, &sender, &local, &match));
+		ck_assert_ptr_eq(match.rule, rule);
+		ck_assert(match.trusted == (rule && trusted));
+		found += match.trusted;
+	}
+	ck_assert_uint_gt(found, 100);
+}
+END_TEST
 
 START_TEST(a_path_is_in_scope_by_its_every_byte)
 {
@@ -349,6 +436,7 @@ int main(void)
 	tcase_add_test(tcase, a_rule_without_places_listens_everywhere);
 	tcase_add_test(tcase, a_rule_with_places_does_not_listen_nowhere);
 	tcase_add_table(tcase, rules_say_what_becomes_of_a_connection, matches);
+	tcase_add_loop_test(tcase, many_rules_say_what_one_after_the_other_says, 0, 8);
 	tcase_add_test(tcase, a_path_is_in_scope_by_its_every_byte);
 	tcase_add_test(tcase, rules_listen_where_any_of_them_may);
 	tcase_add_table(tcase, connections_are_deferred_where_a_rule_asks_for_it, defers);

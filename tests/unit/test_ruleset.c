@@ -164,6 +164,57 @@ START_TEST(a_long_word_is_cut_so_that_the_rest_is_told)
 }
 END_TEST
 
+/* Here the file goes; elsewhere the program changes its root directory. */
+static enum tp_policy_state state_when_it_was_kept(const char *path, const char *variable)
+{
+	const char *const variables[] = {variable, NULL};
+	ck_assert(tp_ruleset_keep_file(variables, fixed));
+	unlink(path);
+	return state_with(variable, NULL);
+}
+
+START_TEST(a_file_that_comes_after_the_start_is_found)
+{
+	ck_assert(!tp_ruleset_keep_file((const char *const[]){NULL}, fixed));
+	ck_assert(!tp_ruleset_keep_file((const char *const[]){rules_variable, NULL},
+					fixed));
+	write_file(fixed, "from 10.0.0.0/8\n");
+	ck_assert_int_eq(state_with(NULL, NULL), TP_POLICY_ON);
+}
+END_TEST
+
+START_TEST(a_file_that_was_kept_is_read_when_it_is_gone)
+{
+	write_file(fixed, "from 10.0.0.0/8\n");
+	ck_assert_int_eq(state_when_it_was_kept(fixed, NULL), TP_POLICY_ON);
+	ck_assert_int_eq(state_with(NULL, NULL), TP_POLICY_ON); /* again */
+	write_file(named, "from 10.0.0.0/8\n");
+	ck_assert_int_eq(state_when_it_was_kept(named, rules_variable), TP_POLICY_ON);
+}
+END_TEST
+
+START_TEST(what_was_wrong_with_a_file_stays_wrong_when_it_is_gone)
+{
+	write_file(fixed, "from 10.0.0.0/8\n");
+	chmod(fixed, 0666);
+	ck_assert_int_eq(state_when_it_was_kept(fixed, NULL), TP_POLICY_BROKEN);
+	ck_assert_ptr_nonnull(strstr(told.text, "may write to it"));
+	write_file(named, "from x\n");
+	ck_assert_int_eq(state_when_it_was_kept(named, rules_variable), TP_POLICY_BROKEN);
+}
+END_TEST
+
+START_TEST(a_file_that_cannot_be_read_may_be_about_unix)
+{
+	struct tp_ruleset *ruleset = read_with(rules_variable, NULL);
+	ck_assert(ruleset->policy.has_unix);
+	tp_ruleset_free(ruleset);
+	ruleset = read_with("TRUEPEER_TRUST=all", "TRUEPEER_TIMEOUT=never");
+	ck_assert(!ruleset->policy.has_unix);
+	tp_ruleset_free(ruleset);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("ruleset");
@@ -176,5 +227,10 @@ int main(void)
 	tcase_add_test(tcase, a_named_file_has_to_be_there);
 	tcase_add_test(tcase, all_mistakes_are_told);
 	tcase_add_test(tcase, a_long_word_is_cut_so_that_the_rest_is_told);
+	tcase_add_test(tcase, a_file_that_cannot_be_read_may_be_about_unix);
+	/* Last: what is kept is kept, for the process. */
+	tcase_add_test(tcase, a_file_that_comes_after_the_start_is_found);
+	tcase_add_test(tcase, a_file_that_was_kept_is_read_when_it_is_gone);
+	tcase_add_test(tcase, what_was_wrong_with_a_file_stays_wrong_when_it_is_gone);
 	return run_tests("ruleset", tcase);
 }

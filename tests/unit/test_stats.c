@@ -105,9 +105,9 @@ START_TEST(a_file_is_made_whole)
 	ck_assert_uint_eq(st.st_mode, S_IFREG | 0644);
 	ck_assert_uint_eq((uint64_t)st.st_size, sizeof(struct tp_stats_file));
 	ck_assert_uint_ge((uint64_t)st.st_blocks * 512, sizeof(struct tp_stats_file));
-	ck_assert_mem_eq(content()->magic, "truepeer", 8);
-	ck_assert_uint_eq(content()->version, TP_STATS_VERSION);
-	ck_assert_uint_eq(content()->size, sizeof(struct tp_stats_file));
+	ck_assert_mem_eq(content()->head.magic, "truepeer", 8);
+	ck_assert_uint_eq(content()->head.version, TP_STATS_VERSION);
+	ck_assert_uint_eq(content()->head.size, sizeof(struct tp_stats_file));
 }
 END_TEST
 
@@ -178,9 +178,9 @@ static void make_ours(mode_t mode, uint32_t version, size_t len)
 {
 	static const struct tp_stats_file empty;
 	struct tp_stats_file file = empty;
-	memcpy(file.magic, TP_STATS_MAGIC, sizeof file.magic);
-	file.version = version;
-	file.size = sizeof file;
+	memcpy(file.head.magic, TP_STATS_MAGIC, sizeof file.head.magic);
+	file.head.version = version;
+	file.head.size = sizeof file;
 	write_file(&file, len, mode);
 }
 

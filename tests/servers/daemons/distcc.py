@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""distccd: processes that block in accept on one listener."""
+"""distccd: processes that block in accept on one listener, which it defers (TCP_DEFER_ACCEPT)."""
 
 PACKAGES = ["distcc"]
 PORT = 3632

@@ -13,8 +13,8 @@ CLIENT_FIRST = True
 
 
 def start(place):
-    recipe = place.recipe("dovecot")
-    place.variables = {}
+    place.use_unit("dovecot")
+    recipe = place.recipe("dovecot.conf")
     return ["dovecot", "-F", "-c", place.write("/etc/dovecot/test.conf", f"""\
 log_path = {LOG}
 protocols = imap
@@ -41,7 +41,7 @@ userdb {{
   driver = static
   args = uid=mail gid=mail home=/tmp/mail
 }}
-{recipe.rstrip()}{place.also(" TRUEPEER_{0}={1}")}
+{recipe.rstrip()}{place.also(" TRUEPEER_{0}")}
 """)]
 
 
