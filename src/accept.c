@@ -14,10 +14,13 @@
 #include "events.h"
 #include "listener.h"
 #include "names.h"
+#include "owner.h"
+#include "park.h"
 #include "peer.h"
 #include "policy.h"
 #include "ready.h"
 #include "real.h"
+#include "room.h"
 #include "sets.h"
 #include "share.h"
 #include "sleep.h"
@@ -92,9 +95,9 @@ static int accept_ready(const struct tp_accept *call)
 static int accept_parked(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection;
-	if (tp_room_is_copy())
-		tp_room_forked();
-	if (!tp_room_take(policy, call->fd, &connection))
+	if (tp_owner_is_copy())
+		tp_park_forked();
+	if (!tp_park_take(policy, call->fd, &connection))
 		return RETRY;
 	set_flags(connection.fd, call->four ? call->flags : 0);
 	return hand_over(&connection, call);
@@ -105,7 +108,7 @@ enum tp_parked tp_accept_park(const struct tp_policy *policy, int listener,
 {
 	bool search = !tp_watch_has(listener, TP_POLLED) &&
 		      !tp_watch_has(listener, TP_SEARCHED);
-	enum tp_parked parked = tp_room_park(policy, listener, connection, search);
+	enum tp_parked parked = tp_park(policy, listener, connection, search);
 	if (parked == TP_PARKED && search)
 		tp_watch_add(listener, TP_SEARCHED);
 	if (parked == TP_PARKED_IN_SET && search && tp_share_any())
@@ -151,8 +154,10 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 	}
 	if (parked == TP_PARKED_NOT)
 		return REFUSED;
-	tp_sleep_emulate(listener);
-	return SLEEP;
+	if (tp_sleep_emulate(listener))
+		return SLEEP;
+	tp_park_close(listener); /* accept would sleep beside them */
+	return REFUSED;
 }
 
 /*

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "room.h"
+#include "park.h"
 
 /* A call of accept or accept4, as the program made it. */
 struct tp_accept {

@@ -8,6 +8,7 @@
 #include "admit.h"
 #include "backstage.h"
 #include "events.h"
+#include "park.h"
 #include "policy.h"
 #include "ready.h"
 #include "real.h"
@@ -74,7 +75,7 @@ static bool prepare(const struct tp_policy *policy, int listener, bool arrived)
 	struct tp_connection connection;
 	if (tp_ready_any() && tp_ready_has(listener))
 		return true;
-	if (tp_room_any() && tp_room_take(policy, listener, &connection))
+	if (tp_room_any() && tp_park_take(policy, listener, &connection))
 		return keep(listener, &connection);
 	if (!arrived)
 		return false;

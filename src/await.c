@@ -21,9 +21,9 @@ static int low_water(int fd)
 
 /* SO_RCVLOWAT makes poll wait for the next bytes, not for those that were only peeked at.
  */
-static void set_low_water(int fd, int bytes)
+static bool set_low_water(int fd, int bytes)
 {
-	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+	return !setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
 enum tp_received tp_await(int fd, const struct tp_header_limits *limits,
@@ -58,7 +58,8 @@ enum tp_received tp_await(int fd, const struct tp_header_limits *limits,
 		else if (reception->seen == seen)
 			tp_real()->poll(NULL, 0, left < PAUSE_MS ? (int)left : PAUSE_MS);
 	}
-	if (water != usual)
-		set_low_water(fd, usual);
+	/* The program would wait for its first bytes in vain. */
+	if (water != usual && !set_low_water(fd, usual))
+		received = TP_RECEIVED_FAILED;
 	return received;
 }

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "room.h"
+#include "owner.h"
+#include "park.h"
 
 struct tp_backstage {
 	int saved, cancel_state;
@@ -17,8 +18,8 @@ static inline struct tp_backstage tp_backstage_enter(void)
 {
 	struct tp_backstage stage = {.saved = errno};
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &stage.cancel_state);
-	if (tp_room_is_copy())
-		tp_room_forked();
+	if (tp_owner_is_copy())
+		tp_park_forked();
 	return stage;
 }
 

@@ -11,6 +11,9 @@
 #include "admit.h"
 #include "backstage.h"
 #include "local.h"
+#include "owner.h"
+#include "park.h"
+#include "pass.h"
 #include "policy.h"
 #include "ready.h"
 #include "real.h"
@@ -33,7 +36,7 @@ void tp_listener_attach_door(int listener)
 bool tp_listener_gather(int listener)
 {
 	struct tp_backstage stage = tp_backstage_enter();
-	bool found = tp_room_gather(tp_policy_get(), listener);
+	bool found = tp_pass_gather(tp_policy_get(), listener);
 	tp_backstage_leave(stage);
 	return found;
 }
@@ -41,7 +44,7 @@ bool tp_listener_gather(int listener)
 void tp_listener_share(int listener)
 {
 	struct tp_backstage stage = tp_backstage_enter();
-	tp_room_share(tp_policy_get(), listener);
+	tp_pass_on(tp_policy_get(), listener);
 	tp_backstage_leave(stage);
 }
 
@@ -68,7 +71,7 @@ void tp_listener_inherit(void)
 
 static void make_channel(int listener)
 {
-	tp_room_mark_owner();
+	tp_owner_mark();
 	tp_watch_add(listener, TP_SHARED);
 	tp_share_make(listener);
 }
@@ -128,7 +131,7 @@ static void mirror_door(int listener, int epfd, int op, const struct epoll_event
 {
 	int door = tp_share_own_door(tp_socket_key(listener));
 	if (op == EPOLL_CTL_DEL && tp_room_any())
-		tp_room_share(tp_policy_get(), listener);
+		tp_pass_on(tp_policy_get(), listener);
 	if (door >= 0)
 		tp_sets_mirror_door(door, epfd, op, event);
 }
@@ -164,7 +167,7 @@ static void leave_channel(int listener)
 	if (door < 0)
 		return;
 	if (tp_room_any())
-		tp_room_share(tp_policy_get(), listener);
+		tp_pass_on(tp_policy_get(), listener);
 	tp_sets_leave(door, listener);
 }
 
@@ -178,9 +181,9 @@ static void forget_ready(int listener)
 
 static void close_listener(int fd)
 {
-	if (tp_room_is_copy())
-		tp_room_forked();
-	if (tp_room_is_borrowed())
+	if (tp_owner_is_copy())
+		tp_park_forked();
+	if (tp_owner_is_borrowed())
 		return;
 	if (tp_share_any())
 		leave_channel(fd);
@@ -188,7 +191,7 @@ static void close_listener(int fd)
 	uint64_t key = tp_socket_key(fd);
 	bool ours = tp_share_is_made_here(key);
 	if ((tp_room_any() || ours) && !has_twin(fd)) {
-		tp_room_close(fd);
+		tp_park_close(fd);
 		if (ours)
 			tp_share_close(key);
 	}

@@ -19,9 +19,9 @@
 #include "inherited.h"
 #include "listener.h"
 #include "names.h"
+#include "park.h"
 #include "ready.h"
 #include "real.h"
-#include "room.h"
 #include "ruleset.h"
 #include "sets.h"
 #include "share.h"
@@ -54,7 +54,7 @@ static void open_stats(void)
 static void forked(void)
 {
 	tp_ready_forked();
-	tp_room_forked();
+	tp_park_forked();
 	tp_sets_forked();
 }
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The waiting rooms: connections whose header is not complete.
+ * The waiting rooms: where the connections of a listener wait whose header is not
+ * complete.
  *
- * The room of a listener is an epoll instance that holds its parked connections and a
- * timer for the nearest deadline. It is there only while somebody is in it. Whoever can
- * wait for the listener can wait for the room beside it.
+ * A room is an epoll instance that holds them and a timer for the nearest deadline.
+ * Whoever can wait for the listener can wait for the room beside it. It is there while
+ * somebody uses it: each connection in it (place.h) and each thread that looks at it
+ * counts for one. The last one out closes it.
  *
- * Parked descriptors are close-on-exec and belong to the process that accepted them: a
- * forked child closes its copies. Before a descriptor of a room is used it is made sure
- * that it is still ours, since daemons close descriptors they do not know.
+ * Before a descriptor of a room is used it is made sure that it is still ours, since
+ * daemons close descriptors they do not know.
  *
  * All functions are safe in threads and forked children, use no lock, and do not wait.
- * The caller has disabled cancellation. errno is not kept.
+ * errno is not kept. `key` is the listener's tp_socket_key.
  */
 #ifndef TP_ROOM_H
 #define TP_ROOM_H
@@ -19,44 +20,63 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <sys/epoll.h>
 
-#include "admit.h"
-
+/* Connections that are in the rooms of this process, or on their way there. */
 extern atomic_int tp_room_count;
 
-/* Whether any connection is parked in this process: one relaxed load. */
+/* Whether there are any: one relaxed load. */
 static inline bool tp_room_any(void)
 {
 	return atomic_load_explicit(&tp_room_count, memory_order_relaxed) > 0;
 }
 
-/* How the program will learn of a parked connection. */
-enum tp_parked {
-	TP_PARKED_NOT,	  /* there was no place: the connection is still the caller's */
-	TP_PARKED,	  /* no epoll set holds the listener */
-	TP_PARKED_IN_SET, /* the epoll sets that hold the listener hold the room, too */
+struct tp_room {
+	_Atomic uint32_t users; /* 0: no room; CLOSING: on its way there */
+	_Atomic uint64_t key;	/* of the listener; 0 while the room is being made */
+	atomic_int epfd, timer;
+	_Atomic int64_t alarm_ms; /* what the timer is set to */
+	/* Its descriptors are lost, or do not obey: nobody shall wait in it any more. */
+	atomic_bool broken;
 };
 
-/*
- * Takes over a WAITING connection of the listener. With search, epoll sets are also
- * looked for in /proc. When there are too many, the one that has waited longest goes.
- * The connection gets another descriptor, out of the program's way.
- */
-enum tp_parked tp_room_park(const struct tp_policy *policy, int listener,
-			    struct tp_connection *connection, bool search);
+#define TP_ROOM_TIMER UINT64_MAX /* its epoll data; the others are tickets (place.h) */
 
-/*
- * A connection of the listener that may be handed over now, if there is one: looks at
- * those with news, and ends those that are refused or late.
- */
-bool tp_room_take(const struct tp_policy *policy, int listener,
-		  struct tp_connection *connection);
+/* The next room of the listener from *index on, pinned: a user more, to be unpinned. */
+struct tp_room *tp_room_next(uint64_t key, size_t *index);
+
+/* A new one, pinned, with its alarm set; NULL where it cannot be had. */
+struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms);
+
+/* False when it is closing. */
+bool tp_room_pin(struct tp_room *room);
+void tp_room_unpin(struct tp_room *room);
+
+/* Makes sure of its descriptors; false when it is broken. */
+bool tp_room_is_sound(struct tp_room *room);
+
+/* Leaves the descriptors of a broken room alone that are somebody else's now. That its
+ * epoll instance has just held a connection of ours shows whose it is. */
+void tp_room_lose(struct tp_room *room, bool held_ours);
+
+/* When its timer shows (tp_clock_ms): then, or then at the latest. False when it could
+ * not be set: the room is broken. */
+bool tp_room_set_alarm(struct tp_room *room, int64_t at_ms);
+bool tp_room_hurry_alarm(struct tp_room *room, int64_t at_ms);
+
+/* epoll_ctl(2) on the room; false when it failed. A connection that could not be added is
+ * not in it; with one that could not be changed or deleted the room is broken. */
+bool tp_room_watch(struct tp_room *room, int op, int fd, uint32_t events, uint64_t data);
+
+/* epoll_wait(2) for what is there now. When it fails the room is broken. */
+int tp_room_news(struct tp_room *room, struct epoll_event *events, int max);
 
 /*
  * The epoll descriptors of the listener's rooms; returns how many, at most max. They may
- * be closed at any moment: good for a look (poll), not for more.
+ * be closed at any moment: good for a look (poll), not for more. They are those of all
+ * where the kernel does not tell which listener it is.
  */
 size_t tp_room_descriptors(int listener, int *fds, size_t max);
 
@@ -64,28 +84,7 @@ size_t tp_room_descriptors(int listener, int *fds, size_t max);
  */
 void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *event);
 
-/*
- * Puts the listener's parked connections into its channel (share.h), for whichever
- * process waits next; false if some had to stay. And takes all out of there; false if
- * there was none. Sets that hold the listener by a note hold the room then, too.
- */
-bool tp_room_share(const struct tp_policy *policy, int listener);
-bool tp_room_gather(const struct tp_policy *policy, int listener);
-
-/* The listener is gone: its connections are reset, as those in the kernel's queue are. */
-void tp_room_close(int listener);
-
-/*
- * In a child after fork: closes the copies. Also for children of a bare clone(2), which
- * no handler is called in: `if (tp_room_is_copy()) tp_room_forked()`.
- */
+/* In a child after fork: closes the copies. */
 void tp_room_forked(void);
-bool tp_room_is_copy(void);
-
-/* From now on children are known: the process has something that they could spoil. */
-void tp_room_mark_owner(void);
-
-/* Whether this is a child of vfork, which runs on its parent's memory. */
-bool tp_room_is_borrowed(void);
 
 #endif

@@ -96,14 +96,16 @@ int tp_socket_next(uint64_t key, int fd)
 	return -1;
 }
 
-bool tp_sets_is_member(int epfd, int fd)
+enum tp_answer tp_sets_is_member(int epfd, int fd)
 {
 	struct epoll_event none = {0};
 	if (!tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &none)) {
 		tp_real()->epoll_ctl(epfd, EPOLL_CTL_DEL, fd, &none);
-		return false;
+		return TP_NO;
 	}
-	return errno == EEXIST;
+	return errno == EEXIST			   ? TP_YES
+	       : errno == EBADF || errno == EINVAL ? TP_NO
+						   : TP_UNSURE;
 }
 
 /*
@@ -117,10 +119,27 @@ static struct epoll_event for_room(uint32_t events, uint64_t data)
 	return event;
 }
 
-static void add(int room, int epfd, struct epoll_event event)
+static bool add(int room, int epfd, struct epoll_event event)
 {
-	if (tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, room, &event) && errno == EEXIST)
-		tp_real()->epoll_ctl(epfd, EPOLL_CTL_MOD, room, &event);
+	return !tp_real()->epoll_ctl(epfd, EPOLL_CTL_ADD, room, &event) ||
+	       (errno == EEXIST &&
+		!tp_real()->epoll_ctl(epfd, EPOLL_CTL_MOD, room, &event));
+}
+
+/* How many sets took a room, or, below 0, refused it when none did. */
+struct tally {
+	int took, refused;
+};
+
+static void count(struct tally *tally, bool took)
+{
+	tally->took += took;
+	tally->refused += !took;
+}
+
+static int sum(struct tally tally)
+{
+	return tally.took ? tally.took : -tally.refused;
 }
 
 /* A door shows what is in the channel, whatever the program awaits of its listener. */
@@ -152,21 +171,20 @@ static bool is_noted_oneshot(int listener)
 static int attach_noted(int fd, int listener, uint64_t key,
 			struct epoll_event (*registration)(uint32_t, uint64_t))
 {
-	int attached = 0;
+	struct tally tally = {0};
 	for (size_t i = 0; i < NOTES; i++) {
 		int noted = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
 		if (noted < 0 || (noted != listener && tp_socket_key(noted) != key))
 			continue;
-		if (!tp_sets_is_member(epfd, noted)) {
+		if (tp_sets_is_member(epfd, noted) == TP_NO) {
 			atomic_store(&notes[i].listener, FREE + 1);
 			continue;
 		}
-		add(fd, epfd,
-		    registration(atomic_load(&notes[i].events),
-				 atomic_load(&notes[i].data)));
-		attached++;
+		count(&tally, add(fd, epfd,
+				  registration(atomic_load(&notes[i].events),
+					       atomic_load(&notes[i].data))));
 	}
-	return attached;
+	return sum(tally);
 }
 
 /* The number behind a word of a line of fdinfo: "tfd:  5 events: 19 data: 7f...". */
@@ -194,7 +212,7 @@ struct search {
 	int room;
 	uint64_t key;
 	int epfd; /* the set that is being read */
-	int found;
+	struct tally tally;
 };
 
 static void read_target(struct search *search, const char *line)
@@ -206,8 +224,8 @@ static void read_target(struct search *search, const char *line)
 	struct epoll_event event = {.events = (uint32_t)events};
 	event.data.u64 = data;
 	tp_sets_note(search->epfd, EPOLL_CTL_MOD, (int)fd, &event);
-	add(search->room, search->epfd, for_room(event.events, data));
-	search->found++;
+	count(&search->tally,
+	      add(search->room, search->epfd, for_room(event.events, data)));
 }
 
 /* Each line of the file that was read whole or in part; what is cut stays for the next
@@ -268,7 +286,7 @@ static int search_proc(int room, uint64_t key)
 		}
 	}
 	tp_real()->close(directory);
-	return search.found;
+	return sum(search.tally);
 }
 
 int tp_sets_attach(int room, int listener, uint64_t key, bool search)
@@ -278,11 +296,13 @@ int tp_sets_attach(int room, int listener, uint64_t key, bool search)
 		attached = attach_noted(room, listener, key, for_room);
 	else if (attach_noted(room, listener, key, for_fired))
 		search = true; /* /proc knows */
-	if (!attached && search)
+	if (attached <= 0 && search)
 		found = search_proc(room, key);
+	if (attached > 0 || found > 0)
+		return attached > 0 ? attached : found;
 	/* Better woken for nothing than not at all. */
-	return attached || found ? attached + found
-				 : attach_noted(room, listener, key, for_room);
+	attached = attach_noted(room, listener, key, for_room);
+	return attached ? attached : found;
 }
 
 void tp_sets_attach_door(int door, int listener, uint64_t key)

@@ -26,7 +26,8 @@ void tp_sets_forget(int listener);
 /*
  * Adds the room to every set that holds the listener, under whichever descriptor (key is
  * the listener's tp_socket_key). Notes that do not hold any more are dropped first.
- * With search also sets that were never noted. Returns the number of sets.
+ * With search also sets that were never noted. Returns the number of sets; below 0 when
+ * they refused it, all that there are.
  */
 int tp_sets_attach(int room, int listener, uint64_t key, bool search);
 
@@ -57,12 +58,15 @@ int tp_sets_next(int epfd, size_t *index, uint64_t *data);
 /* The unique number of a socket (SO_COOKIE, Linux 4.6), 0 when it has none. */
 uint64_t tp_socket_key(int fd);
 
-/* The next descriptor from fd on that is this socket, or -1; 4096 and above are not looked
- * at. */
+/* The next descriptor from fd on that is this socket, or -1; 4096 and above are not
+ * looked at. */
 int tp_socket_next(uint64_t key, int fd);
+
+/* What the kernel says; UNSURE where it does not (seccomp(2)). */
+enum tp_answer { TP_NO, TP_YES, TP_UNSURE };
 
 /* Whether an epoll set holds the descriptor: adding what is there fails (epoll_ctl(2)),
  * adding what is not is undone at once. */
-bool tp_sets_is_member(int epfd, int fd);
+enum tp_answer tp_sets_is_member(int epfd, int fd);
 
 #endif

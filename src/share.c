@@ -20,9 +20,16 @@
 #define LOWEST_FD 190
 #define HIGHEST_FD (LOWEST_FD + 2 * CHANNELS)
 
+/* An end, with its own tp_socket_key: programs close what they do not know. */
+struct end {
+	atomic_int fd;
+	_Atomic uint64_t own;
+};
+
 static struct channel {
-	_Atomic uint64_t key;	   /* of the listener; 0: none, BUSY: being made */
-	atomic_int in, out, maker; /* the pid of who made it, 0: it came by exec */
+	_Atomic uint64_t key; /* of the listener; 0: none, BUSY: being made */
+	struct end in, out;
+	atomic_int maker; /* the pid of who made it, 0: it came by exec */
 } channels[CHANNELS];
 
 #define BUSY UINT64_MAX
@@ -34,7 +41,7 @@ static atomic_int channel_count;
  * What an end is called (unix(7), abstract addresses) tells whose it is, in whatever
  * process. The two ends are connected to each other, so nobody else can send to them.
  */
-#define TAG "truepeer/1/" /* with the layout's version */
+#define TAG "truepeer/2/" /* with the layout's version */
 
 struct name {
 	sa_family_t family;
@@ -58,22 +65,41 @@ static uint64_t take_hex(const char digits[16])
 	return number;
 }
 
-static struct name make_name(uint64_t key, char end, int fd)
+static struct name make_name(uint64_t key, char end, uint64_t own)
 {
 	struct name name = {.family = AF_UNIX, .end = end};
 	memcpy(name.tag, TAG, sizeof name.tag);
 	put_hex(name.key, key);
-	put_hex(name.own, tp_socket_key(fd));
+	put_hex(name.own, own);
 	return name;
 }
 
-/* Whether the descriptor is that end of the channel. */
-static bool is_end(int fd, uint64_t key, char end)
+/* Whether the descriptor is called so, and rightly: the name could be somebody else's by
+ * now. Where the socket does not tell who it is (seccomp(2)), the name has to do. */
+static bool is_called(int fd, uint64_t key, char end)
 {
-	struct name wanted = make_name(key, end, fd), name;
+	uint64_t own = tp_socket_key(fd);
+	struct name wanted = make_name(key, end, own), name;
 	socklen_t len = sizeof name;
 	return fd >= 0 && !tp_real()->getsockname(fd, (struct sockaddr *)&name, &len) &&
-	       len == sizeof name && !memcmp(&name, &wanted, sizeof name);
+	       len == sizeof name &&
+	       !memcmp(&name, &wanted, own ? sizeof name : offsetof(struct name, own));
+}
+
+static void set_end(struct end *end, int fd, uint64_t own)
+{
+	atomic_store(&end->own, own);
+	atomic_store(&end->fd, fd);
+}
+
+/* The descriptor, if it is still what it was, or -1. */
+static int fd_of(const struct channel *channel, uint64_t key, char which)
+{
+	const struct end *end = which == IN ? &channel->in : &channel->out;
+	int fd = atomic_load(&end->fd);
+	uint64_t own = tp_socket_key(fd), known = atomic_load(&end->own);
+	bool same = own && known ? own == known : is_called(fd, key, which);
+	return same ? fd : -1;
 }
 
 static struct channel *find(uint64_t key)
@@ -86,24 +112,23 @@ static struct channel *find(uint64_t key)
 
 static void forget(struct channel *channel, uint64_t key)
 {
-	if (is_end(atomic_load(&channel->in), key, IN))
-		tp_real()->close(atomic_load(&channel->in));
-	if (is_end(atomic_load(&channel->out), key, OUT))
-		tp_real()->close(atomic_load(&channel->out));
+	int in = fd_of(channel, key, IN), out = fd_of(channel, key, OUT);
+	if (in >= 0)
+		tp_real()->close(in);
+	if (out >= 0)
+		tp_real()->close(out);
 	if (atomic_compare_exchange_strong(&channel->key, &key, 0))
 		atomic_fetch_sub(&channel_count, 1);
 }
 
-/* The listener's channel, if that end is still what it was: programs close what they do
- * not know. */
-static struct channel *find_end(uint64_t key, char end)
+/* An end of the listener's channel, or -1; one that has lost it is forgotten. */
+static int find_end(uint64_t key, char which)
 {
 	struct channel *channel = find(key);
-	if (!channel ||
-	    is_end(atomic_load(end == IN ? &channel->in : &channel->out), key, end))
-		return channel;
-	forget(channel, key);
-	return NULL;
+	int fd = channel ? fd_of(channel, key, which) : -1;
+	if (channel && fd < 0)
+		forget(channel, key);
+	return fd;
 }
 
 static struct channel *take_place(void)
@@ -127,10 +152,12 @@ static int lift(int fd)
 	return -1;
 }
 
-static bool call_it(int fd, uint64_t key, char end)
+/* Its own tp_socket_key, or 0. */
+static uint64_t call_it(int fd, uint64_t key, char end)
 {
-	struct name name = make_name(key, end, fd);
-	return fd >= 0 && !bind(fd, (struct sockaddr *)&name, sizeof name);
+	uint64_t own = tp_socket_key(fd);
+	struct name name = make_name(key, end, own);
+	return own && !bind(fd, (struct sockaddr *)&name, sizeof name) ? own : 0;
 }
 
 static bool open_ends(struct channel *channel, uint64_t key)
@@ -141,10 +168,11 @@ static bool open_ends(struct channel *channel, uint64_t key)
 	ends[0] = lift(ends[0]);
 	ends[1] = lift(ends[1]);
 	setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-	if (call_it(ends[0], key, IN) && call_it(ends[1], key, OUT)) {
+	uint64_t in = call_it(ends[0], key, IN), out = call_it(ends[1], key, OUT);
+	if (in && out) {
 		atomic_store(&channel->maker, getpid());
-		atomic_store(&channel->in, ends[0]);
-		atomic_store(&channel->out, ends[1]);
+		set_end(&channel->in, ends[0], in);
+		set_end(&channel->out, ends[1], out);
 		return true;
 	}
 	for (int i = 0; i < 2; i++)
@@ -156,7 +184,7 @@ static bool open_ends(struct channel *channel, uint64_t key)
 void tp_share_make(int listener)
 {
 	uint64_t key = tp_socket_key(listener);
-	if (!key || (find_end(key, IN) && find_end(key, OUT)))
+	if (!key || (find_end(key, IN) >= 0 && find_end(key, OUT) >= 0))
 		return;
 	struct channel *channel = take_place();
 	if (!channel)
@@ -182,14 +210,13 @@ void tp_share_close(uint64_t key)
 
 int tp_share_own_door(uint64_t key)
 {
-	struct channel *channel = find_end(key, IN);
-	return channel ? atomic_load(&channel->in) : -1;
+	return find_end(key, IN);
 }
 
 int tp_share_door(uint64_t key)
 {
 	struct channel *channel = find(key);
-	return channel ? atomic_load(&channel->in) : -1;
+	return channel ? atomic_load(&channel->in.fd) : -1;
 }
 
 /* A message with room for the descriptors. */
@@ -213,8 +240,8 @@ static void prepare(struct letter *letter, void *passed, size_t count)
 bool tp_share_put(uint64_t key, const struct tp_passed *passed, size_t count)
 {
 	struct letter letter = {0};
-	struct channel *channel = find_end(key, OUT);
-	if (!channel)
+	int out = find_end(key, OUT);
+	if (out < 0)
 		return false;
 	prepare(&letter, (void *)passed, count);
 	struct cmsghdr *rights = CMSG_FIRSTHDR(&letter.head);
@@ -223,19 +250,20 @@ bool tp_share_put(uint64_t key, const struct tp_passed *passed, size_t count)
 				   .cmsg_len = CMSG_LEN(count * sizeof(int))};
 	for (size_t i = 0; i < count; i++)
 		memcpy(CMSG_DATA(rights) + i * sizeof(int), &passed[i].fd, sizeof(int));
-	return sendmsg(atomic_load(&channel->out), &letter.head,
-		       MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	return sendmsg(out, &letter.head, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 size_t tp_share_get(uint64_t key, struct tp_passed *passed)
 {
 	struct letter letter = {0};
-	struct channel *channel = find_end(key, IN);
-	if (!channel)
+	int in = find_end(key, IN);
+	if (in < 0)
 		return 0;
 	prepare(&letter, passed, TP_PASSED_MAX);
-	ssize_t size = recvmsg(atomic_load(&channel->in), &letter.head,
-			       MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t size = recvmsg(in, &letter.head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	/* A door that cannot be emptied would keep us busy. */
+	if (size < 0 && errno != EAGAIN && errno != EINTR)
+		tp_share_close(key);
 	const struct cmsghdr *rights = size > 0 ? CMSG_FIRSTHDR(&letter.head) : NULL;
 	if (!rights || rights->cmsg_level != SOL_SOCKET ||
 	    rights->cmsg_type != SCM_RIGHTS)
@@ -264,8 +292,8 @@ static bool goes_along(uint64_t key)
 
 static void set_close_on_exec(const struct channel *channel, uint64_t key, int flag)
 {
-	int in = atomic_load(&channel->in), out = atomic_load(&channel->out);
-	if (!is_end(in, key, IN) || !is_end(out, key, OUT))
+	int in = fd_of(channel, key, IN), out = fd_of(channel, key, OUT);
+	if (in < 0 || out < 0)
 		return;
 	fcntl(in, F_SETFD, flag);
 	fcntl(out, F_SETFD, flag);
@@ -303,7 +331,7 @@ static uint64_t key_of_end(int fd, char end)
 	    len != sizeof name)
 		return 0;
 	key = take_hex(name.key);
-	return is_end(fd, key, end) ? key : 0;
+	return is_called(fd, key, end) ? key : 0;
 }
 
 static void adopt(uint64_t key, int in, int out)
@@ -312,8 +340,8 @@ static void adopt(uint64_t key, int in, int out)
 	if (!channel)
 		return;
 	atomic_store(&channel->maker, 0);
-	atomic_store(&channel->in, in);
-	atomic_store(&channel->out, out);
+	set_end(&channel->in, in, tp_socket_key(in));
+	set_end(&channel->out, out, tp_socket_key(out));
 	atomic_store(&channel->key, key);
 	set_close_on_exec(channel, key, FD_CLOEXEC);
 	atomic_fetch_add(&channel_count, 1);

@@ -30,7 +30,7 @@ struct tp_passed {
 	int64_t arrived_ms, deadline_ms;
 	uint32_t seen, need; /* bytes of the header that are there; to look again at */
 	uint32_t headers; /* tp_connection's; what they said is on the socket (peer.h) */
-	int32_t usual_low_water, low_water; /* SO_RCVLOWAT: the program's, and now */
+	int32_t usual_low_water; /* SO_RCVLOWAT, as the program has it */
 	int32_t fd;
 };
 

@@ -29,18 +29,24 @@
 static const uint8_t seal[16] = {0x5c, 0x0e, 0xb3, 0x77, 0x19, 0xd4, 0x8a, 0x60,
 				 0xf2, 0x3b, 0x95, 0xe1, 0x4d, 0xa8, 0x26, 0x01};
 
+/* These two say what was known last where the kernel does not tell (seccomp(2)). */
+
 static bool has_mark(int listener)
 {
 	uint8_t key[32];
 	socklen_t size = sizeof key;
-	return !getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size) &&
-	       size == sizeof seal && !memcmp(key, seal, sizeof seal);
+	if (getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size))
+		return tp_watch_has(listener, TP_EMULATED);
+	return size == sizeof seal && !memcmp(key, seal, sizeof seal);
 }
 
 static bool has_flag(int listener)
 {
 	int flags = fcntl(listener, F_GETFL);
-	return flags >= 0 && flags & O_NONBLOCK;
+	if (flags < 0)
+		return tp_watch_has(listener, TP_EMULATED) ||
+		       tp_watch_has(listener, TP_NONBLOCKING);
+	return flags & O_NONBLOCK;
 }
 
 bool tp_sleep_is_blocking(int listener)
@@ -64,12 +70,13 @@ bool tp_sleep_is_due(int listener)
 bool tp_sleep_emulate(int listener)
 {
 	int flags = fcntl(listener, F_GETFL);
-	if (flags < 0)
+	bool marked = has_mark(listener), flagged = flags & O_NONBLOCK;
+	if (flags < 0 || (flagged && !marked))
 		return false;
-	if (!has_mark(listener) &&
+	if (!marked &&
 	    setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, seal, sizeof seal))
 		return false;
-	if (!(flags & O_NONBLOCK) && fcntl(listener, F_SETFL, flags | O_NONBLOCK))
+	if (!flagged && fcntl(listener, F_SETFL, flags | O_NONBLOCK))
 		return false;
 	tp_watch_add(listener, TP_EMULATED);
 	return true;

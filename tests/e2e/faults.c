@@ -4,6 +4,7 @@
  *
  *	FAULT="recv 4 2"        the second call of recv fails with errno 4 (EINTR)
  *	FAULT="recv 4 every"    every one does
+ *	FAULT="recv 4 from 20"  every one from the 20th on
  *	FAULT="recv 4 random 7" one of three does, by this seed
  *	FAULT_LOG=PATH          gets a byte for each call that failed
  *
@@ -26,7 +27,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -39,7 +39,7 @@ static struct {
 	char call[32];
 	int error;
 	unsigned at; /* 0: every one */
-	bool random;
+	bool random, on;
 	int log;
 } fault;
 static atomic_uint calls;
@@ -72,7 +72,9 @@ __attribute__((constructor)) static void load(void)
 	if (sscanf(wanted, "%31s %d %15s %u", fault.call, &fault.error, when, &seed) < 3)
 		abort();
 	fault.random = !strcmp(when, "random");
-	fault.at = fault.random ? seed : (unsigned)atoi(when); /* "every" is 0 */
+	fault.on = !strcmp(when, "from");
+	fault.at =
+		fault.random || fault.on ? seed : (unsigned)atoi(when); /* "every" is 0 */
 	fault.log = (int)syscall(SYS_openat, AT_FDCWD, log,
 				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	int high = (int)syscall(SYS_fcntl, fault.log, F_DUPFD_CLOEXEC, 900);
@@ -87,7 +89,7 @@ static bool is_due(unsigned number)
 {
 	if (fault.random)
 		return (number + fault.at) * 2654435761u % 65536 < 65536 / 3;
-	return !fault.at || number == fault.at;
+	return !fault.at || number == fault.at || (fault.on && number > fault.at);
 }
 
 static bool fails(const char *call, const void *caller)
@@ -120,10 +122,14 @@ static bool fails(const char *call, const void *caller)
 
 INJECT(ssize_t, -1, recv, (int fd, void *to, size_t size, int flags),
        (fd, to, size, flags))
+INJECT(ssize_t, -1, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
 INJECT(ssize_t, -1, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
 INJECT(ssize_t, -1, writev, (int fd, const struct iovec *parts, int n), (fd, parts, n))
 INJECT(ssize_t, -1, read, (int fd, void *to, size_t size), (fd, to, size))
-INJECT(int, -1, socket, (int domain, int type, int protocol), (domain, type, protocol))
+INJECT(int, -1, socketpair, (int domain, int type, int protocol, int ends[2]),
+       (domain, type, protocol, ends))
+INJECT(int, -1, bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+INJECT(int, -1, listen, (int fd, int backlog), (fd, backlog))
 INJECT(int, -1, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
 INJECT(int, -1, getsockname, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
 INJECT(int, -1, getpeername, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
@@ -156,6 +162,16 @@ INJECT(int, -1, madvise, (void *at, size_t size, int advice), (at, size, advice)
 INJECT(int, -1, munmap, (void *at, size_t size), (at, size))
 INJECT(int, -1, sigaction,
        (int number, const struct sigaction *to, struct sigaction *old), (number, to, old))
+INJECT(int, -1, mkostemp, (char *path, int flags), (path, flags))
+INJECT(int, fault.error, posix_fallocate, (int fd, off_t from, off_t size),
+       (fd, from, size))
+INJECT(ssize_t, -1, pread, (int fd, void *to, size_t size, off_t at), (fd, to, size, at))
+INJECT(ssize_t, -1, pwrite, (int fd, const void *from, size_t size, off_t at),
+       (fd, from, size, at))
+INJECT(int, -1, fchmod, (int fd, mode_t mode), (fd, mode))
+INJECT(int, -1, link, (const char *from, const char *to), (from, to))
+INJECT(int, -1, unlink, (const char *path), (path))
+INJECT(ssize_t, -1, readlink, (const char *path, char *to, size_t size), (path, to, size))
 INJECT(ssize_t, -1, readlinkat, (int at, const char *path, char *to, size_t size),
        (at, path, to, size))
 INJECT(void *, MAP_FAILED, mmap,
@@ -202,4 +218,23 @@ int openat(int at, const char *path, int flags, ...)
 	if (fails("openat", __builtin_return_address(0)))
 		return -1;
 	return (int)syscall(SYS_openat, at, path, flags, LAST(flags));
+}
+
+/* Also this file's own way to the kernel. */
+long syscall(long number, ...)
+{
+	static _Atomic(void *) next;
+	long (*real)(long, ...), a[6];
+	void *symbol = next;
+	va_list list;
+	if (fails("syscall", __builtin_return_address(0)))
+		return -1;
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if (!symbol)
+		next = symbol = dlsym(RTLD_NEXT, "syscall");
+	memcpy(&real, &symbol, sizeof real);
+	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { BACKLOG = 512, THREADS = 4, CONNECTIONS = 512 };
@@ -556,7 +557,7 @@ static void become(int way, const char *path, char *const argv[])
 	else if (way == 2)
 		execle(path, argv[0], argv[1], argv[2], argv[3], NULL, environ);
 	else if (posix_spawn(&pid, path, NULL, NULL, argv, environ) == 0)
-		pause();
+		wait(NULL);
 }
 
 /* The same, but each is a program of its own: the listener is all that they have in common. */
@@ -572,7 +573,8 @@ static void mode_prefork_exec(int listener)
 			become(i, "/proc/self/exe", argv);
 			_exit(1);
 		}
-	pause();
+	wait(NULL); /* for all, as SIGCHLD is ignored */
+	exit(1);
 }
 
 /* ---- starting ---- */

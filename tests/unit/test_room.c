@@ -4,6 +4,9 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
+#include "owner.h"
+#include "park.h"
+#include "pass.h"
 #include "sets.h"
 #include "share.h"
 
@@ -37,7 +40,7 @@ static void tear_down(void)
 static struct guest park_at(const struct inn *where, const void *bytes, size_t len)
 {
 	struct guest guest = arrive(where, bytes, len);
-	ck_assert_int_eq(tp_room_park(&policy, where->listener, &guest.connection, false),
+	ck_assert_int_eq(tp_park(&policy, where->listener, &guest.connection, false),
 			 TP_PARKED);
 	return guest;
 }
@@ -81,13 +84,13 @@ static int timer(void)
 static void take_none(void)
 {
 	struct tp_connection connection;
-	ck_assert(!tp_room_take(&policy, inn.listener, &connection));
+	ck_assert(!tp_park_take(&policy, inn.listener, &connection));
 }
 
 static struct tp_connection take_at(const struct inn *where)
 {
 	struct tp_connection connection = {.fd = -1};
-	ck_assert(tp_room_take(&policy, where->listener, &connection));
+	ck_assert(tp_park_take(&policy, where->listener, &connection));
 	return connection;
 }
 
@@ -125,11 +128,11 @@ static void goes_by_reset(struct guest guest)
 START_TEST(nobody_costs_nothing)
 {
 	take_none();
-	tp_room_close(inn.listener);
+	tp_park_close(inn.listener);
 	tp_room_mirror(inn.listener, 0, EPOLL_CTL_ADD, &(struct epoll_event){0});
 	ck_assert(!tp_room_any());
-	ck_assert(!tp_room_is_copy());
-	ck_assert(!tp_room_is_borrowed());
+	ck_assert(!tp_owner_is_copy());
+	ck_assert(!tp_owner_is_borrowed());
 	ck_assert_uint_eq(rooms(), 0);
 	ck_assert_int_eq(count_new(&before), 1); /* the listener */
 }
@@ -491,7 +494,7 @@ START_TEST(connection_stays_the_callers_where_there_is_no_room)
 {
 	struct guest guest = arrive(&inn, "PROXY", 5);
 	limit_descriptors((rlim_t)(lowest_free() + _i));
-	ck_assert_int_eq(tp_room_park(&policy, inn.listener, &guest.connection, false),
+	ck_assert_int_eq(tp_park(&policy, inn.listener, &guest.connection, false),
 			 TP_PARKED_NOT);
 	limit_descriptors(4096);
 	ck_assert(!tp_room_any());
@@ -572,6 +575,20 @@ static bool is_untouched(const struct program *program)
 	       time.it_value.tv_sec > INT32_MAX / 2;
 }
 
+/* Descriptors that /proc calls so. */
+static size_t count_called(const char *called)
+{
+	char path[64], target[64];
+	size_t count = 0;
+	for (int fd = 0; fd < (int)COUNT(before.open); fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, target, sizeof target - 1);
+		target[n > 0 ? n : 0] = '\0';
+		count += !strcmp(target, called);
+	}
+	return count;
+}
+
 enum { CONNECTION, ROOM, TIMER, ALL, VICTIMS };
 
 /* Closes what is parked and puts something of the program's there, as dup2 does. */
@@ -600,13 +617,21 @@ static bool are_still_there(const struct program *program, int usurper,
 	return is_untouched(program);
 }
 
+static size_t count_taken(const int taken[3])
+{
+	size_t count = 0;
+	for (int i = 0; i < 3; i++)
+		count += taken[i] >= 0;
+	return count;
+}
+
 static void look(struct guest *guest)
 {
 	char header[V1_MAX];
 	struct tp_connection connection;
 	size_t len = put_header(header, 4711);
 	if (send(guest->client, header, len, MSG_NOSIGNAL) == (ssize_t)len &&
-	    tp_room_take(&policy, inn.listener, &connection))
+	    tp_park_take(&policy, inn.listener, &connection))
 		close(connection.fd);
 }
 
@@ -634,7 +659,7 @@ static void drive_out(struct guest *guest)
 static void close_listener(struct guest *guest)
 {
 	(void)guest;
-	tp_room_close(inn.listener);
+	tp_park_close(inn.listener);
 }
 
 static void change_set(struct guest *guest)
@@ -650,14 +675,14 @@ static void pass_on(struct guest *guest)
 {
 	(void)guest;
 	tp_share_make(inn.listener);
-	tp_room_share(&policy, inn.listener);
-	tp_room_gather(&policy, inn.listener);
+	tp_pass_on(&policy, inn.listener);
+	tp_pass_gather(&policy, inn.listener);
 }
 
 static void be_forked(struct guest *guest)
 {
 	(void)guest;
-	tp_room_forked();
+	tp_park_forked();
 }
 
 static void (*const happenings[])(struct guest *) = {
@@ -683,6 +708,12 @@ START_TEST(what_the_program_has_put_in_its_place_is_not_touched)
 	ck_assert(!tp_room_any());
 	ck_assert_uint_eq(rooms(), 0);
 	serve(park(), 4713);
+	/* An epoll instance alone is known by who is in it, when all are looked at. */
+	if (victim != TIMER || _i / VICTIMS / USURPERS < 3)
+		ck_assert_uint_eq(count_called("anon_inode:[eventpoll]"),
+				  1 + (usurper == 1) * count_taken(taken));
+	ck_assert_uint_eq(count_called("anon_inode:[timerfd]"),
+			  1 + (usurper == 2) * count_taken(taken));
 	_exit(0); /* with descriptors that only the program can close */
 }
 END_TEST
@@ -714,7 +745,7 @@ END_TEST
 static bool child_is_free_of_copies(int descriptors)
 {
 	bool is_free = !tp_room_any() && !rooms() && count_new(&before) == descriptors;
-	return is_free && !tp_room_is_copy() && !tp_room_is_borrowed();
+	return is_free && !tp_owner_is_copy() && !tp_owner_is_borrowed();
 }
 
 START_TEST(forked_child_drops_its_copies)
@@ -728,7 +759,7 @@ START_TEST(forked_child_drops_its_copies)
 	}
 	pid_t pid = fork();
 	if (!pid) {
-		tp_room_forked();
+		tp_park_forked();
 		_exit(!child_is_free_of_copies(descriptors));
 	}
 	ends_well(pid);
@@ -739,19 +770,19 @@ START_TEST(forked_child_drops_its_copies)
 }
 END_TEST
 
-/* A child of a bare clone(2), in which nobody called tp_room_forked. */
+/* A child of a bare clone(2), in which nobody called tp_park_forked. */
 START_TEST(child_learns_that_it_has_copies)
 {
 	int descriptors = count_new(&before) + 1;
 	struct guest guest = park();
 	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
-		bool copy = tp_room_is_copy();
-		tp_room_forked();
+		bool copy = tp_owner_is_copy();
+		tp_park_forked();
 		_exit(!(copy && child_is_free_of_copies(descriptors)));
 	}
 	ends_well(pid);
-	ck_assert(!tp_room_is_copy());
+	ck_assert(!tp_owner_is_copy());
 	serve(guest, 4711);
 }
 END_TEST
@@ -762,12 +793,12 @@ START_TEST(child_has_rooms_of_its_own)
 	pid_t pid = fork();
 	if (!pid) {
 		struct tp_connection connection;
-		tp_room_forked();
+		tp_park_forked();
 		struct guest own = park();
 		send_header(own.client, 4711);
 		if (poll(&(struct pollfd){.fd = room(), .events = POLLIN}, 1, 5000) != 1)
 			_exit(1);
-		_exit(!tp_room_take(&policy, inn.listener, &connection) ||
+		_exit(!tp_park_take(&policy, inn.listener, &connection) ||
 		      connection.peer.client.port != 4711);
 	}
 	ends_well(pid);
@@ -783,14 +814,14 @@ START_TEST(child_of_vfork_knows_that_it_borrows)
 	struct guest guest = park();
 	pid_t pid = vfork();
 	if (!pid) {
-		was_borrowed = tp_room_is_borrowed();
-		was_copy = tp_room_is_copy();
+		was_borrowed = tp_owner_is_borrowed();
+		was_copy = tp_owner_is_copy();
 		_exit(0);
 	}
 	ends_well(pid);
 	ck_assert(was_borrowed);
 	ck_assert(!was_copy);
-	ck_assert(!tp_room_is_borrowed());
+	ck_assert(!tp_owner_is_borrowed());
 	serve(guest, 4711);
 }
 END_TEST
@@ -826,7 +857,7 @@ START_TEST(listener_takes_its_own_along_when_it_goes)
 	struct inn other = open_inn();
 	struct guest here = park(), there = park_at(&other, NULL, 0), there_too;
 	there_too = park_at(&other, "PROXY", 5);
-	tp_room_close(other.listener);
+	tp_park_close(other.listener);
 	goes_by_reset(there);
 	goes_by_reset(there_too);
 	close(other.listener);
@@ -866,7 +897,7 @@ static void control(int set, int op, uint32_t events)
 static struct guest park_in_set(bool search)
 {
 	struct guest guest = arrive(&inn, NULL, 0);
-	ck_assert_int_eq(tp_room_park(&policy, inn.listener, &guest.connection, search),
+	ck_assert_int_eq(tp_park(&policy, inn.listener, &guest.connection, search),
 			 TP_PARKED_IN_SET);
 	return guest;
 }

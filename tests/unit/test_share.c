@@ -5,6 +5,8 @@
 
 #include "clock.h"
 #include "guests.h"
+#include "park.h"
+#include "pass.h"
 #include "room.h"
 #include "sets.h"
 
@@ -65,7 +67,6 @@ static void make_passed(struct tp_passed *passed, int first, size_t count)
 			.deadline_ms = number * INT64_C(10000000000),
 			.seen = (uint32_t)number + 1,
 			.need = (uint32_t)number + 2,
-			.low_water = number + 3,
 			.usual_low_water = number + 4,
 		};
 	}
@@ -98,7 +99,6 @@ static void check_passed(const struct tp_passed *passed, int first, size_t count
 		ck_assert_int_eq(passed[i].deadline_ms, wanted * INT64_C(10000000000));
 		ck_assert_uint_eq(passed[i].seen, (uint32_t)wanted + 1);
 		ck_assert_uint_eq(passed[i].need, (uint32_t)wanted + 2);
-		ck_assert_int_eq(passed[i].low_water, wanted + 3);
 		ck_assert_int_eq(passed[i].usual_low_water, wanted + 4);
 	}
 }
@@ -129,8 +129,8 @@ START_TEST(listener_without_a_channel_shares_nothing)
 	ck_assert_int_eq(tp_share_door(0), -1);
 	ck_assert(!tp_share_put(other_key, passed, 1));
 	ck_assert_uint_eq(tp_share_get(other_key, passed), 0);
-	ck_assert(!tp_room_share(&policy, other.listener));
-	ck_assert(!tp_room_gather(&policy, other.listener));
+	ck_assert(!tp_pass_on(&policy, other.listener));
+	ck_assert(!tp_pass_gather(&policy, other.listener));
 	close(other.listener);
 }
 END_TEST
@@ -278,11 +278,11 @@ START_TEST(what_the_program_has_put_in_its_place_is_not_touched)
 	char byte = 'x';
 	struct ends ends = find_ends();
 	struct guest guest = arrive(&inn, NULL, 0);
-	tp_room_park(&policy, inn.listener, &guest.connection, false);
+	tp_park(&policy, inn.listener, &guest.connection, false);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, own), 0);
 	int number = lose(ends, _i, own[0]);
-	tp_room_share(&policy, inn.listener);
-	tp_room_gather(&policy, inn.listener);
+	tp_pass_on(&policy, inn.listener);
+	tp_pass_gather(&policy, inn.listener);
 	tp_share_before_exec();
 	if (_i != CLOSED)
 		ck_assert_int_eq(fcntl(number, F_GETFD), 0); /* as dup2 made it */
@@ -348,15 +348,15 @@ START_TEST(crowd_goes_through_the_channel)
 	for (size_t i = 0; i < count; i++) {
 		guests[i] = arrive(&inn, "PROXY", 5);
 		ck_assert_int_eq(
-			tp_room_park(&policy, inn.listener, &guests[i].connection, false),
+			tp_park(&policy, inn.listener, &guests[i].connection, false),
 			TP_PARKED);
 	}
-	bool all = tp_room_share(&policy, inn.listener);
+	bool all = tp_pass_on(&policy, inn.listener);
 	ck_assert(all || count > 200); /* the queue is as long as the kernel lets it */
 	ck_assert_int_eq(tp_room_any(), !all);
 	if (all)
 		ck_assert_int_eq(count_new(&before), (int)count); /* the clients */
-	ck_assert_int_eq(tp_room_gather(&policy, inn.listener), count > 0);
+	ck_assert_int_eq(tp_pass_gather(&policy, inn.listener), count > 0);
 	ck_assert(!has_letters());
 	for (size_t i = 0; i < count; i++) {
 		struct tp_connection connection = {.fd = -1};
@@ -364,7 +364,7 @@ START_TEST(crowd_goes_through_the_channel)
 		size_t len = put_header(rest, 1000 + (unsigned)i);
 		send_all(guests[i].client, rest + 5, len - 5);
 		for (int ms = 0; ms < PATIENCE_MS && connection.fd < 0; ms++)
-			if (!tp_room_take(&policy, inn.listener, &connection))
+			if (!tp_park_take(&policy, inn.listener, &connection))
 				poll(NULL, 0, 1);
 		ck_assert_uint_eq(connection.peer.client.port, 1000 + i);
 		ck_assert_int_eq(low_water(connection.fd), 1);
@@ -382,16 +382,16 @@ START_TEST(deadline_comes_along)
 	set_policy("TRUEPEER_TIMEOUT=300ms");
 	struct guest guest = arrive(&inn, NULL, 0);
 	int64_t deadline = guest.connection.deadline_ms;
-	tp_room_park(&policy, inn.listener, &guest.connection, false);
-	ck_assert(tp_room_share(&policy, inn.listener));
+	tp_park(&policy, inn.listener, &guest.connection, false);
+	ck_assert(tp_pass_on(&policy, inn.listener));
 	ck_assert(is_quiet(guest.client));
-	ck_assert(tp_room_gather(&policy, inn.listener));
+	ck_assert(tp_pass_gather(&policy, inn.listener));
 	struct tp_connection connection;
 	int fd;
 	ck_assert_uint_eq(tp_room_descriptors(inn.listener, &fd, 1), 1);
 	await_event(fd, POLLIN);
 	ck_assert_int_ge(tp_clock_ms(), deadline);
-	ck_assert(!tp_room_take(&policy, inn.listener, &connection));
+	ck_assert(!tp_park_take(&policy, inn.listener, &connection));
 	ck_assert(was_reset(guest.client));
 	close(guest.client);
 }
@@ -404,8 +404,8 @@ START_TEST(late_one_is_ended_rather_than_passed_on)
 	struct guest guest = arrive(&inn, NULL, 0);
 	while (tp_clock_ms() < guest.connection.deadline_ms)
 		poll(NULL, 0, 1);
-	tp_room_park(&policy, inn.listener, &guest.connection, false);
-	ck_assert(tp_room_share(&policy, inn.listener));
+	tp_park(&policy, inn.listener, &guest.connection, false);
+	ck_assert(tp_pass_on(&policy, inn.listener));
 	ck_assert(!has_letters());
 	ck_assert(was_reset(guest.client));
 	ck_assert(!tp_room_any());
