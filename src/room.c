@@ -835,7 +835,8 @@ void tp_room_forked(void)
 	}
 	for (size_t i = 0; tp_room_any() && i < atomic_load(&place_count); i++)
 		close_copy_of_place(&atomic_load(&places)[i]);
-	atomic_store(&tp_room_count, 0);
+	if (tp_room_any())
+		atomic_store(&tp_room_count, 0);
 	if (atomic_load(&owner))
 		atomic_store(atomic_load(&owner), getpid());
 }
