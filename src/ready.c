@@ -7,29 +7,31 @@
 
 enum { FREE, BUSY, KEPT };
 
+/* Close together, and apart from what they are of: all that a forked child looks at. */
+static atomic_int states[PLACES];
+
 static struct place {
-	atomic_int state;
 	atomic_int listener;
 	struct tp_connection connection;
 } places[PLACES];
 
 atomic_int tp_ready_count;
 
-static bool claim(struct place *place, int from)
+static bool claim(size_t i, int from)
 {
-	return atomic_load_explicit(&place->state, memory_order_relaxed) == from &&
-	       atomic_compare_exchange_strong(&place->state, &from, BUSY);
+	return atomic_load_explicit(&states[i], memory_order_relaxed) == from &&
+	       atomic_compare_exchange_strong(&states[i], &from, BUSY);
 }
 
 bool tp_ready_keep(int listener, const struct tp_connection *connection)
 {
-	for (struct place *place = places; place < places + PLACES; place++) {
-		if (!claim(place, FREE))
+	for (size_t i = 0; i < PLACES; i++) {
+		if (!claim(i, FREE))
 			continue;
-		place->connection = *connection;
-		atomic_store(&place->listener, listener);
+		places[i].connection = *connection;
+		atomic_store(&places[i].listener, listener);
 		atomic_fetch_add(&tp_ready_count, 1);
-		atomic_store_explicit(&place->state, KEPT, memory_order_release);
+		atomic_store_explicit(&states[i], KEPT, memory_order_release);
 		return true;
 	}
 	return false;
@@ -37,23 +39,24 @@ bool tp_ready_keep(int listener, const struct tp_connection *connection)
 
 bool tp_ready_has(int listener)
 {
-	for (const struct place *place = places; place < places + PLACES; place++)
-		if (atomic_load(&place->state) == KEPT &&
-		    atomic_load(&place->listener) == listener)
+	for (size_t i = 0; i < PLACES; i++)
+		if (atomic_load(&states[i]) == KEPT &&
+		    atomic_load(&places[i].listener) == listener)
 			return true;
 	return false;
 }
 
 bool tp_ready_take(int listener, struct tp_connection *connection)
 {
-	for (struct place *place = places; place < places + PLACES; place++) {
-		if (atomic_load(&place->listener) != listener || !claim(place, KEPT))
+	for (size_t i = 0; i < PLACES; i++) {
+		struct place *place = &places[i];
+		if (atomic_load(&place->listener) != listener || !claim(i, KEPT))
 			continue;
 		bool found = atomic_load(&place->listener) == listener;
 		*connection = place->connection;
 		if (found)
 			atomic_fetch_sub(&tp_ready_count, 1);
-		atomic_store_explicit(&place->state, found ? FREE : KEPT,
+		atomic_store_explicit(&states[i], found ? FREE : KEPT,
 				      memory_order_release);
 		if (found)
 			return true;
@@ -61,12 +64,15 @@ bool tp_ready_take(int listener, struct tp_connection *connection)
 	return false;
 }
 
+/* Writes only what has changed: each page that a child writes to is copied for it. */
 void tp_ready_forked(void)
 {
-	for (struct place *place = places; place < places + PLACES; place++) {
-		if (atomic_load(&place->state) == KEPT)
-			tp_real()->close(place->connection.fd);
-		atomic_store(&place->state, FREE);
+	for (size_t i = 0; i < PLACES; i++) {
+		if (atomic_load(&states[i]) == KEPT)
+			tp_real()->close(places[i].connection.fd);
+		if (atomic_load(&states[i]) != FREE)
+			atomic_store(&states[i], FREE);
 	}
-	atomic_store(&tp_ready_count, 0);
+	if (tp_ready_any())
+		atomic_store(&tp_ready_count, 0);
 }

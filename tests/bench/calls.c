@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +61,16 @@ static int call_accept(int nth)
 {
 	socklen_t len = sizeof peers[nth];
 	return accepted[nth] = accept(subject, (struct sockaddr *)&peers[nth], &len);
+}
+
+/* With the child's end. */
+static int call_fork(int nth)
+{
+	(void)nth;
+	pid_t child = fork();
+	if (!child)
+		_exit(0);
+	return waitpid(child, NULL, 0);
 }
 
 static void nothing(void)
@@ -163,6 +174,7 @@ static const struct kind {
 	{"getpeername", accept_one, nothing, call_getpeername, nothing},
 	{"poll", make_pipe, nothing, call_poll, nothing},
 	{"epoll_ctl", make_set, nothing, call_epoll_ctl, nothing},
+	{"fork", listen_tcp, nothing, call_fork, nothing},
 	{"accept-unix", listen_unix, connect_batch, call_accept, close_batch},
 	{"accept-tcp", listen_tcp, connect_batch, call_accept, close_batch},
 	{"accept-header", listen_tcp, send_headers, call_accept, check_names},
