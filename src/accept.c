@@ -154,7 +154,7 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 	}
 	if (parked == TP_PARKED_NOT)
 		return REFUSED;
-	if (tp_sleep_emulate(listener))
+	if (tp_sleep_emulate(listener) || errno == ENOPROTOOPT) /* Linux before 4.15 */
 		return SLEEP;
 	tp_park_close(listener); /* accept would sleep beside them */
 	return REFUSED;

@@ -23,7 +23,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 	setsockopt_function *real;
 
 	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) {
-		errno = EINVAL;
+		errno = ENOPROTOOPT;
 		return -1;
 	}
 	memcpy(&real, &symbol, sizeof(real));
