@@ -19,7 +19,7 @@
 
 #define TIMEOUT_MS 1000
 #define MOST_CALLS 5000 /* more is a spin */
-#define LOW_WATER 3	/* as the program has set it */
+#define LOW_WATER 70000 /* as the program has set it; no header needs as much */
 
 enum move { ALL, ONE, SOME, MANY, NOTHING, INTERRUPT, RESET, END, DENY, WAKE, MOVES };
 
@@ -28,6 +28,7 @@ static struct {
 	size_t moves_left, size;
 	size_t arrived, consumed;
 	bool ended, reset, denied, woken;
+	bool stuck; /* SO_RCVLOWAT cannot be set back */
 	int low_water;
 	int64_t now_ms;
 	int calls;
@@ -123,8 +124,12 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
 	LAW(fd == 5 && level == SOL_SOCKET && name == SO_RCVLOWAT && size == sizeof(int));
-	memcpy(&fake.low_water, value, sizeof(int));
-	LAW(fake.low_water > 0);
+	int bytes;
+	memcpy(&bytes, value, sizeof bytes);
+	LAW(bytes > 0);
+	if (fake.stuck && bytes == LOW_WATER)
+		return (int)fail(ENOMEM);
+	fake.low_water = bytes;
 	return 0;
 }
 
@@ -151,7 +156,8 @@ static void check(enum tp_received received, const struct tp_reception *receptio
 	struct tp_header whole;
 	enum tp_verdict verdict =
 		tp_header_parse_within(fake.stream, fake.arrived, limits, &whole);
-	LAW(fake.low_water == LOW_WATER);
+	LAW(fake.low_water == LOW_WATER ||
+	    (fake.stuck && received == TP_RECEIVED_FAILED));
 	LAW(fake.now_ms <= TIMEOUT_MS);
 	if (received != TP_RECEIVED_FAILED)
 		LAW(fake.consumed == (received == TP_RECEIVED_HEADER ? whole.length : 0));
@@ -200,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake.stream = data + 1 + moves;
 	fake.size = size - 1 - moves;
 	fake.low_water = LOW_WATER;
+	fake.stuck = moves & 4;
 	const struct tp_header_limits limits = {moves & 1 ? TP_HEADER_V2_MAX : 4096,
 						moves & 2};
 	enum tp_received received = tp_receive(5, &limits, &reception);

@@ -113,6 +113,14 @@ static const struct rule *find_rule(const struct tp_addr *sender,
 	return judge && judge->says.untrusted == TP_UNTRUSTED_REJECT ? judge : NULL;
 }
 
+static bool trusts_any_unix(void)
+{
+	for (size_t i = 0; i < rule_count; i++)
+		if (rules[i].trusts_unix)
+			return true;
+	return false;
+}
+
 static const struct rule *find_unix_rule(const char *path)
 {
 	for (size_t i = 0; i < rule_count; i++)
@@ -683,6 +691,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	LAW(reading.found == (wrong.line != 0));
 	LAW(reading.mistakes - reading.of_file == (size_t)(around.stray + empty));
 	LAW((policy.state == TP_POLICY_BROKEN) == (reading.mistakes > 0));
+	/* Doors that are closed only because somebody asked for them are closed, too. */
+	LAW(policy.has_unix || !trusts_any_unix());
 	if (!reading.mistakes) {
 		LAW(policy.limited == process.limited && !policy.named);
 		LAW(policy.max_pending == (around.overrules ? 77 : process.max_pending));

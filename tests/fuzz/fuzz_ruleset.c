@@ -4,7 +4,8 @@
  * interrupted and refused, and which changes meanwhile. Either all of its text is read,
  * and means what config.h makes of it, or the door is closed. Input: the variables, the
  * kind of file, how many moves, the moves, and the text. The linker puts read and fstat
- * here in place of libc's (-Wl,--wrap).
+ * here in place of libc's (-Wl,--wrap). ruleset.c is part of this, to forget what it
+ * keeps.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 #include "config.h"
 #include "fuzz.h"
 #include "real.h"
-#include "ruleset.h"
+#include "ruleset.c"
 
 #define MISSING "/nowhere/rules"
 #define MOST_READS (4096 + 64) /* of an input: more is a spin */
@@ -31,6 +32,7 @@ static struct {
 	size_t moves_left, size;
 	enum kind kind;
 	bool armed, failed, changed;
+	bool early; /* it is read when the program starts, not when it is needed */
 	int reads, opened, closed;
 } fake = {.fd = -1};
 
@@ -259,16 +261,25 @@ static void check_file(const struct setting *setting, const struct tp_rules_file
 	LAW(!strcmp(file->path, fake.path));
 }
 
+/* What the file was at the start counts, whatever becomes of it. */
+static void keep_file(const char *const *variables, const char *fixed)
+{
+	LAW(tp_ruleset_keep_file(variables, fixed) || !fake.opened);
+	LAW(!ftruncate(fake.fd, 0));
+}
+
 static void check(const struct setting *setting, const char *text, size_t size)
 {
 	char texts[2][128];
 	const char *variables[3];
 	struct reading reading = {0};
 	write_variables(setting, texts, variables);
+	const char *fixed = setting->fixed ? fake.path : MISSING;
 	fake.armed = true;
-	struct tp_ruleset *ruleset =
-		tp_ruleset_read(variables, NULL, setting->fixed ? fake.path : MISSING,
-				(struct tp_mistake_sink){add_mistake, &reading});
+	if (fake.early)
+		keep_file(variables, fixed);
+	struct tp_ruleset *ruleset = tp_ruleset_read(
+		variables, NULL, fixed, (struct tp_mistake_sink){add_mistake, &reading});
 	fake.armed = false;
 	LAW(ruleset && fake.opened == fake.closed);
 	add_policy(&reading, &ruleset->policy);
@@ -280,6 +291,8 @@ static void check(const struct setting *setting, const char *text, size_t size)
 		LAW(reading.mistakes == expected.mistakes + 1);
 	LAW(reading.mistakes || !setting->wrong);
 	tp_ruleset_free(ruleset);
+	if (atomic_exchange(&kept_any, false))
+		tp_rules_file_free(kept.file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -291,6 +304,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		snprintf(fake.path, sizeof fake.path, "/proc/self/fd/%d", fake.fd);
 	}
 	fake.kind = (enum kind)(data[1] % KINDS);
+	fake.early = data[1] / KINDS % 2;
 	fake.moves_left = data[2];
 	fake.moves = data + 3;
 	fake.failed = fake.changed = false;

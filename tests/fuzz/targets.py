@@ -91,7 +91,7 @@ def conversations():
     return [bytes([len(moves), *moves]) + data for data in some for moves in MOVES]
 
 
-# The kinds of file and the moves of fuzz_ruleset.c, beside one of its eleven sets of variables.
+# The kinds of file (and 6 more: read at the start) and the moves of fuzz_ruleset.c, beside one of its eleven sets of variables.
 PLAIN, FOREIGN, WRITABLE, LARGE, DEVICE, UNKNOWN = range(6)
 WHOLE, BYTE, PART, BREAK, FAIL, GROW, SHRINK = range(7)
 READS = [[], [BYTE] * 9, [BREAK, PART + 7, BREAK, PART + 70], [FAIL], [PART + 7, FAIL], [GROW], [BYTE, SHRINK],
@@ -100,8 +100,9 @@ READS = [[], [BYTE] * 9, [BREAK, PART + 7, BREAK, PART + 70], [FAIL], [PART + 7,
 
 def files():
     good, bad = b"# relays\r\nlisten 25 [::]:587 /x from 10.0.0.0/8\nlog file:/x\nmax-pending 3\nuntrusted reject", b"from x"
-    plain = [bytes([variables, kind, 0]) + text for variables in range(11) for kind in range(6) for text in (good, bad, b"")]
-    moved = [bytes([1, PLAIN, len(moves), *moves]) + text for moves in READS for text in (good, bad, b"")]
+    plain = [bytes([variables, kind, 0]) + text for variables in range(11) for kind in range(12) for text in (good, bad, b"")]
+    moved = [bytes([1, PLAIN + 6 * early, len(moves), *moves]) + text
+             for early in (0, 1) for moves in READS for text in (good, bad, b"")]
     return plain + moved + [bytes([0, PLAIN, 0]) + text.encode() for text in SETTINGS]
 
 
@@ -168,7 +169,7 @@ TARGETS = {
                    [address(text, six) for text in PREFIXES for six in (False, True)], 256),
     "config": Target(CONFIG, {"config.c": 95, "setting.c": 95}, [text.encode() for text in SETTINGS], 512),
     "rules": Target(CONFIG, {"rule.c": 97, "config.c": 75}, rules(), 512),
-    "ruleset": Target([*CONFIG, "rules_file.c", "ruleset.c"], {"ruleset.c": 90, "rules_file.c": 85}, files(), 600,
+    "ruleset": Target([*CONFIG, "rules_file.c"], {"ruleset.c": 90, "rules_file.c": 85}, files(), 600,
                       wrap("read", "fstat")),
     "decode": Target(COMMAND_HEADER, {"cli/decode.c": 70, "cli/json.c": 95, "cli/fields.c": 75}, VECTORS + wild(), 2048),
     "counters": Target(["addr.c", "cli/counters.c"], {"cli/stats.c": 60}, counters(), 512),
