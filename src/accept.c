@@ -139,6 +139,12 @@ static void wait_a_moment(int listener)
 	tp_real()->poll(fds, n, BLIND_WAIT_MS);
 }
 
+/* AF_UNIX, MPTCP, Linux before 4.15: accept may sleep beside those who are parked. */
+static bool has_no_place_for_mark(int error)
+{
+	return error == ENOPROTOOPT || error == EOPNOTSUPP;
+}
+
 /*
  * A connection came and is not to be handed over. A program that was woken for it must
  * not sleep now; one that waits nowhere but in accept must.
@@ -154,16 +160,16 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 	}
 	if (parked == TP_PARKED_NOT)
 		return REFUSED;
-	if (tp_sleep_emulate(listener) || errno == ENOPROTOOPT) /* Linux before 4.15 */
+	if (tp_sleep_emulate(listener) || has_no_place_for_mark(errno))
 		return SLEEP;
 	tp_park_close(listener); /* accept would sleep beside them */
 	return REFUSED;
 }
 
 /*
- * How long the kernel has held a silent connection back (TCP_DEFER_ACCEPT, tcp(7)): it has
- * then asked for the first bytes a second time, and where it had no room for that, it has
- * not waited at all (SYN cookies).
+ * How long the kernel has held a silent connection back (TCP_DEFER_ACCEPT, tcp(7)): it
+ * has then asked for the first bytes a second time, and where it had no room for that, it
+ * has not waited at all (SYN cookies).
  */
 static int64_t deferred_ms(int listener, int connection)
 {

@@ -21,8 +21,9 @@
 
 #define ROOMS 16
 #define HEAD_START_NS 1000000
-#define LONG_HEAD_START_NS 5000000 /* where others may still be in the kernel's accept   \
-				    */
+#define LONG_HEAD_START_NS                                                               \
+	5000000 /* where others may still be in the kernel's accept                      \
+		 */
 #define TIME_OVER (-2)
 
 /* The seal on a listener that is emulated: random, as the tag of the peer record is. */
@@ -71,8 +72,12 @@ bool tp_sleep_emulate(int listener)
 {
 	int flags = fcntl(listener, F_GETFL);
 	bool marked = has_mark(listener), flagged = flags & O_NONBLOCK;
-	if (flags < 0 || (flagged && !marked))
+	if (flags < 0)
 		return false;
+	if (flagged && !marked) {
+		errno = EINVAL;
+		return false;
+	}
 	if (!marked &&
 	    setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, seal, sizeof seal))
 		return false;

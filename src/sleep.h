@@ -25,8 +25,8 @@ bool tp_sleep_is_blocking(int listener);
  */
 bool tp_sleep_is_due(int listener);
 
-/* Makes the kernel's accept on a blocking listener say EAGAIN from now on; false when it
- * cannot be done, or the listener is not blocking. */
+/* Makes the kernel's accept on a blocking listener say EAGAIN from now on; false, and
+ * errno, when it cannot be done, or (EINVAL) the listener is not blocking. */
 bool tp_sleep_emulate(int listener);
 
 /* When a sleep that begins now has to end (tp_clock_ns): SO_RCVTIMEO, or TP_NEVER. */

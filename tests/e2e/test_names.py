@@ -138,7 +138,7 @@ def test_every_kind_of_server_reports_the_client_of_a_unix_listener(run, server_
                     with pytest.raises(ConnectionResetError):
                         client.recv(1)
                 else:
-                    answer = parse(exchange(client, *pieces, b"payload"))
+                    answer = parse(exchange(client, *pieces, b"payload", gap=0.1))
                     assert answer == (CLIENT, CLIENT, "", b"payload")
 
 
