@@ -15,7 +15,7 @@ import harness
 import programs
 import pytest
 from conftest import assert_wrong, truepeer
-from harness import LIBRARY, Program, connect, eventually, find, free_port, v2
+from harness import LIBRARY, Program, connect, eventually, find, free_port, listens, v2
 from test_servers import DOVECOT
 
 HERE = Path(__file__).resolve().parent
@@ -123,12 +123,6 @@ def nginx(start, folder):
         server.port = port
         return server
     return run
-
-
-def listens(port):
-    with contextlib.suppress(OSError):
-        connect(port).close()
-        return True
 
 
 def test_healthy_nginx(nginx):
