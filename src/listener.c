@@ -181,8 +181,7 @@ static void forget_ready(int listener)
 
 static void close_listener(int fd)
 {
-	if (tp_owner_is_copy())
-		tp_park_forked();
+	tp_park_settle();
 	if (tp_owner_is_borrowed())
 		return;
 	if (tp_share_any())
