@@ -739,8 +739,9 @@ CASE(exec_that_fails_leaves_its_errno)
 		      errno == ENOENT);
 		CHECK(fexecve(0, command, environ) == -1 && errno == EACCES);
 		errno = EXDEV;
+		/* Of another libc than this one may be: without LD_PRELOAD. */
 		CHECK(posix_spawn(&spawned, "/bin/true", actions, NULL, command,
-				  environ) == 0);
+				  command + 1) == 0);
 		CHECK(errno == EXDEV);
 		check_child(spawned);
 		_exit(0);
