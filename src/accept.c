@@ -69,7 +69,7 @@ static int take(const struct tp_accept *call, struct sockaddr *addr, socklen_t *
 			  : tp_real()->accept(call->fd, addr, len);
 }
 
-/* A parked descriptor has other flags than this call asks for. */
+/* One that was parked or taken ahead has other flags than this call asks for. */
 static void set_flags(int fd, int wanted)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -79,14 +79,13 @@ static void set_flags(int fd, int wanted)
 	fcntl(fd, F_SETFD, wanted & SOCK_CLOEXEC ? FD_CLOEXEC : 0);
 }
 
-/* One that poll or select took with the kernel's own flags; nothing to do for accept. */
+/* One that poll or select took; nothing to do for accept. */
 static int accept_ready(const struct tp_accept *call)
 {
 	struct tp_connection connection;
 	if (!tp_ready_take(call->fd, &connection))
 		return RETRY;
-	if (call->four && call->flags)
-		set_flags(connection.fd, call->flags);
+	set_flags(connection.fd, call->four ? call->flags : 0);
 	return hand_over(&connection, call);
 }
 
@@ -140,6 +139,16 @@ static bool has_no_place_for_mark(int error)
 	return error == ENOPROTOOPT || error == EOPNOTSUPP;
 }
 
+static bool is_nonblocking(int listener)
+{
+	if (tp_watch_has(listener, TP_NONBLOCKING))
+		return true;
+	if (tp_sleep_is_blocking(listener))
+		return false;
+	tp_watch_add(listener, TP_NONBLOCKING);
+	return true;
+}
+
 /*
  * A connection came and is not to be handed over. A program that was woken for it must
  * not sleep now; one that waits nowhere but in accept must.
@@ -149,7 +158,7 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 {
 	if (!policy->max_pending)
 		return RETRY;
-	if (tp_watch_has(listener, TP_NONBLOCKING) || !tp_sleep_is_blocking(listener)) {
+	if (is_nonblocking(listener)) {
 		bool unseen = parked == TP_PARKED && !tp_watch_has(listener, TP_POLLED);
 		return unseen ? RETRY_BLIND : RETRY;
 	}
@@ -258,6 +267,8 @@ static int accept_new(const struct tp_policy *policy, const struct tp_accept *ca
 {
 	struct tp_connection connection = {.sender_len = sizeof connection.sender};
 	int cancel_state, result;
+	if (tp_room_any())
+		tp_sleep_stay_awake(call->fd);
 	connection.fd = take(call, &connection.sender.any, &connection.sender_len);
 	if (connection.fd < 0)
 		return policy->max_pending ? accept_none(call->fd) : FAILED;
@@ -319,6 +330,7 @@ int tp_accept(const struct tp_accept *call)
 	bool blind = false;
 	if (policy->state == TP_POLICY_OFF)
 		return take(call, call->addr, call->len);
+	bool gathered = tp_share_any() && tp_listener_gather_some(call->fd);
 	while ((result = accept_next(policy, call)) < FAILED) {
 		if (result <= REFUSED && !sleep_here(call, result, mark, &deadline_ns)) {
 			result = FAILED;
@@ -329,7 +341,7 @@ int tp_accept(const struct tp_accept *call)
 			blind = true;
 		}
 	}
-	if (tp_share_any() && tp_room_any() && is_waited_for(call->fd) &&
+	if (tp_share_any() && tp_room_any() && (gathered || is_waited_for(call->fd)) &&
 	    (result >= 0 || tp_sleep_was_woken(mark)))
 		tp_listener_share(call->fd);
 	if (result >= 0)

@@ -2,6 +2,7 @@
 #include "ahead.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 
 #include "accept.h"
@@ -41,6 +42,7 @@ static bool take_ahead(const struct tp_policy *policy, int listener)
 		if (fd < 0)
 			return errno != EAGAIN; /* the program shall see it */
 		connection.fd = fd;
+		fcntl(fd, F_SETFD, FD_CLOEXEC); /* until the program has it */
 		switch (tp_admit(policy, listener, &connection)) {
 		case TP_ADMITTED:
 			return keep(listener, &connection);

@@ -10,6 +10,7 @@
 
 #include "admit.h"
 #include "backstage.h"
+#include "clock.h"
 #include "local.h"
 #include "owner.h"
 #include "park.h"
@@ -23,6 +24,8 @@
 #include "watch.h"
 
 #define DEFERRED_BACKLOG 1024
+#define LOOK_MS 100 /* between two looks at who is late, while others come */
+#define LOOKS 64
 #define INHERITED_LOOKED_AT 256 /* descriptors */
 
 void tp_listener_attach_door(int listener)
@@ -33,12 +36,30 @@ void tp_listener_attach_door(int listener)
 		tp_sets_attach_door(door, listener, key);
 }
 
-bool tp_listener_gather(int listener)
+static bool gather(int listener, size_t batches)
 {
 	struct tp_backstage stage = tp_backstage_enter();
-	bool found = tp_pass_gather(tp_policy_get(), listener);
+	bool found = tp_pass_gather(tp_policy_get(), listener, batches);
 	tp_backstage_leave(stage);
 	return found;
+}
+
+bool tp_listener_gather(int listener)
+{
+	return gather(listener, SIZE_MAX);
+}
+
+bool tp_listener_gather_some(int listener)
+{
+	/* By the listener's number; two that share a place have turns less often. */
+	static _Atomic int64_t looked_ms[LOOKS];
+	if (!tp_watch_has(listener, TP_LISTENS))
+		return false;
+	_Atomic int64_t *looked = &looked_ms[listener % LOOKS];
+	int64_t now = tp_clock_ms(), before = atomic_load(looked);
+	return now >= before + LOOK_MS &&
+	       atomic_compare_exchange_strong(looked, &before, now) &&
+	       gather(listener, 1);
 }
 
 void tp_listener_share(int listener)
@@ -90,10 +111,11 @@ void tp_listener_fork(void)
 	errno = saved;
 }
 
-void tp_listener_exit(void)
+void tp_listener_leave(void)
 {
-	if (!tp_share_any() || !tp_room_any() || tp_owner_is_borrowed())
+	if (!tp_room_any() || tp_owner_is_borrowed())
 		return;
+	tp_share_forked(); /* should exec fail, this process is one of the others */
 	for (int fd = tp_watch_next(0); fd >= 0; fd = tp_watch_next(fd + 1))
 		tp_listener_share(fd);
 }

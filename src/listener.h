@@ -29,11 +29,18 @@ void tp_listener_fork(void);
 void tp_listener_share(int fd);
 bool tp_listener_gather(int fd);
 
+/*
+ * The same for those few who are next, now and then: nobody else looks after them while
+ * everybody is busy with new connections. Most calls look at the clock alone.
+ */
+bool tp_listener_gather_some(int fd);
+
 /* The sets that hold the listener get to hold the door of its channel. Changes errno. */
 void tp_listener_attach_door(int fd);
 
-/* When the process ends, by exit(3): who is parked waits for the others. */
-void tp_listener_exit(void);
+/* When the process ends, by exit(3), or the program, by exec: who is parked waits for the
+ * others, or for the program's successor. */
+void tp_listener_leave(void);
 
 /* close(2); what waits for a listener goes with it. */
 int tp_listener_close(int fd);

@@ -132,13 +132,13 @@ static void refuse(const struct tp_connection *connection)
 	tp_admit_turn_away(connection, reason);
 }
 
-bool tp_pass_gather(const struct tp_policy *policy, int listener)
+bool tp_pass_gather(const struct tp_policy *policy, int listener, size_t batches)
 {
 	struct tp_passed passed[TP_PASSED_MAX];
 	uint64_t key = tp_socket_key(listener);
 	struct tp_room *room = NULL;
 	size_t count, all = 0;
-	while ((count = tp_share_get(key, passed))) {
+	for (; batches && (count = tp_share_get(key, passed)); batches--) {
 		if (!room)
 			room = tp_place_room(key, passed[0].deadline_ms);
 		for (size_t i = 0; i < count; i++) {

@@ -14,8 +14,8 @@
  * next; false if some had to stay. */
 bool tp_pass_on(const struct tp_policy *policy, int listener);
 
-/* Parks all that are in there; false if there was none. Sets that hold the listener by a
- * note hold the room then, too. */
-bool tp_pass_gather(const struct tp_policy *policy, int listener);
+/* Parks all that are in there, or so many times TP_PASSED_MAX at most; false if there was
+ * none. Sets that hold the listener by a note hold the room then, too. */
+bool tp_pass_gather(const struct tp_policy *policy, int listener, size_t batches);
 
 #endif

@@ -83,7 +83,7 @@ __attribute__((constructor)) static void load(void)
 
 __attribute__((destructor)) static void unload(void)
 {
-	tp_listener_exit();
+	tp_listener_leave();
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)

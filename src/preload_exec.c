@@ -9,10 +9,17 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "listener.h"
 #include "real.h"
 #include "share.h"
 
 #define EXPORT __attribute__((visibility("default")))
+
+static void prepare(void)
+{
+	tp_listener_leave();
+	tp_share_before_exec();
+}
 
 /* They only come back on an error. */
 static int failed(int result)
@@ -23,31 +30,31 @@ static int failed(int result)
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	tp_share_before_exec();
+	prepare();
 	return failed(tp_real()->execve(path, argv, envp));
 }
 
 EXPORT int execv(const char *path, char *const argv[])
 {
-	tp_share_before_exec();
+	prepare();
 	return failed(tp_real()->execv(path, argv));
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
-	tp_share_before_exec();
+	prepare();
 	return failed(tp_real()->execvp(file, argv));
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	tp_share_before_exec();
+	prepare();
 	return failed(tp_real()->execvpe(file, argv, envp));
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	tp_share_before_exec();
+	prepare();
 	return failed(tp_real()->fexecve(fd, argv, envp));
 }
 
@@ -107,8 +114,8 @@ EXPORT int execle(const char *path, const char *first, ...)
 	return execve(path, argv, envp);
 }
 
-/* The child is made within libc, so its descriptors are made ready in this process; others
- * that it starts at the same moment may get them, too. */
+/* The child is made within libc, so its descriptors are made ready in this process;
+ * others that it starts at the same moment may get them, too. */
 
 EXPORT int posix_spawn(pid_t *pid, const char *path,
 		       const posix_spawn_file_actions_t *actions,
@@ -116,8 +123,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path,
 		       char *const envp[])
 {
 	tp_share_before_exec();
-	return failed(
-		tp_real()->posix_spawn(pid, path, actions, attributes, argv, envp));
+	return failed(tp_real()->posix_spawn(pid, path, actions, attributes, argv, envp));
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file,

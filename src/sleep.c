@@ -89,6 +89,11 @@ bool tp_sleep_is_blocking(int listener)
 	return !has_flag(listener) || has_mark(listener);
 }
 
+bool tp_sleep_in_kernel(int listener)
+{
+	return !has_flag(listener);
+}
+
 bool tp_sleep_is_due(int listener)
 {
 	if (tp_watch_has(listener, TP_NONBLOCKING))
@@ -141,6 +146,16 @@ bool tp_sleep_emulate(int listener)
 		return false;
 	tp_watch_add(listener, TP_EMULATED);
 	return true;
+}
+
+void tp_sleep_stay_awake(int listener)
+{
+	bool known = tp_watch_has(listener, TP_EMULATED) ||
+		     tp_watch_has(listener, TP_NONBLOCKING);
+	if (!known || has_flag(listener))
+		return;
+	tp_watch_drop(listener, TP_NONBLOCKING);
+	tp_sleep_emulate(listener);
 }
 
 int64_t tp_sleep_deadline(int listener)

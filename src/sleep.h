@@ -24,8 +24,11 @@ bool tp_sleep_make_mark(void);
 /* Whether the program wants accept on this listener to sleep. */
 bool tp_sleep_is_blocking(int listener);
 
+/* Whether the kernel's accept would sleep there, as it is. */
+bool tp_sleep_in_kernel(int listener);
+
 /*
- * The same, after the kernel's accept has said EAGAIN: true when the program does not
+ * Whether the program wants it, after the kernel's accept has said EAGAIN: true when the program does not
  * expect that. Costs nothing once the listener is known to be non-blocking.
  */
 bool tp_sleep_is_due(int listener);
@@ -33,6 +36,13 @@ bool tp_sleep_is_due(int listener);
 /* Makes the kernel's accept on a blocking listener say EAGAIN from now on; false, and
  * errno, when it cannot be done, or (EINVAL) the listener is not blocking. */
 bool tp_sleep_emulate(int listener);
+
+/*
+ * The program may have made a listener blocking that was not, or not in the kernel's eyes:
+ * makes accept say EAGAIN there again. One fcntl(2), on listeners that have ever been
+ * emulated or non-blocking.
+ */
+void tp_sleep_stay_awake(int listener);
 
 /* When a sleep that begins now has to end (tp_clock_ns): SO_RCVTIMEO, or TP_NEVER. */
 int64_t tp_sleep_deadline(int listener);

@@ -83,12 +83,12 @@ static void add_room(struct wait *wait, int fd, int listener, bool is_door)
 	wait->owners[wait->rooms++].is_door = is_door;
 }
 
-/* With the door of its channel, if this process is one of those who accept from it. */
+/* With the door of its channel. */
 static void add_rooms(struct wait *wait, int listener)
 {
 	int rooms[ROOMS], door = -1;
 	size_t n = 0;
-	if (tp_share_any() && tp_watch_has(listener, TP_ACCEPTED))
+	if (tp_share_any())
 		door = tp_share_door(tp_socket_key(listener));
 	if (door >= 0)
 		add_room(wait, door, listener, true);
@@ -98,12 +98,30 @@ static void add_rooms(struct wait *wait, int listener)
 		add_room(wait, rooms[i], listener, false);
 }
 
+/* A room of the listener has news, or its channel. */
+static bool is_news_of(const struct wait *wait, nfds_t room, int listener)
+{
+	return wait->owners[room].listener == listener &&
+	       wait->fds[wait->count + room].revents;
+}
+
 static bool room_is_ready(const struct wait *wait, int listener)
 {
 	for (nfds_t i = 0; i < wait->rooms; i++)
-		if (wait->owners[i].listener == listener &&
-		    wait->fds[wait->count + i].revents)
+		if (is_news_of(wait, i, listener))
 			return true;
+	return false;
+}
+
+/* A process that has not accepted yet may never: what is in the channel stays there until
+ * it does. */
+static bool is_knocked_at(const struct wait *wait, int listener)
+{
+	for (nfds_t i = 0; i < wait->rooms; i++)
+		if (wait->owners[i].is_door && is_news_of(wait, i, listener))
+			return !tp_watch_has(listener, TP_ACCEPTED) &&
+			       tp_share_own_door(tp_socket_key(listener)) >= 0 &&
+			       !tp_sleep_in_kernel(listener);
 	return false;
 }
 
@@ -114,7 +132,8 @@ static int count_news(struct wait *wait)
 	int news = 0;
 	for (nfds_t i = 0; i < wait->count; i++) {
 		struct pollfd *fd = &wait->fds[i];
-		bool arrived = fd->revents & READ_EVENTS;
+		bool arrived = fd->revents & READ_EVENTS ||
+			       (is_watched(fd) && is_knocked_at(wait, fd->fd));
 		if (is_watched(fd) &&
 		    (arrived || room_is_ready(wait, fd->fd) || tp_ready_any())) {
 			fd->revents &= (short)~READ_EVENTS;
@@ -176,7 +195,8 @@ static int wait_and_look(struct wait *wait)
 		return 0;
 	}
 	for (nfds_t i = 0; n > 0 && i < wait->rooms; i++)
-		if (wait->owners[i].is_door && wait->fds[wait->count + i].revents)
+		if (wait->owners[i].is_door && wait->fds[wait->count + i].revents &&
+		    tp_watch_has(wait->owners[i].listener, TP_ACCEPTED))
 			tp_listener_gather(wait->owners[i].listener);
 	return n < 0 ? n : count_news(wait);
 }

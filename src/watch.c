@@ -32,6 +32,14 @@ void tp_watch_add(int fd, enum tp_watch what)
 		atomic_fetch_sub(&tp_watch_open_questions, 1);
 }
 
+void tp_watch_drop(int fd, enum tp_watch what)
+{
+	if (!tp_watch_has(fd, what) || !clear_bit(fd, what))
+		return;
+	if (what == TP_NONBLOCKING && tp_watch_has(fd, TP_LISTENS))
+		atomic_fetch_add(&tp_watch_open_questions, 1);
+}
+
 void tp_watch_forget(int fd)
 {
 	if (fd < 0 || fd >= TP_WATCH_MAX)

@@ -49,6 +49,9 @@ static inline bool tp_watch_has_questions(void)
 
 void tp_watch_add(int fd, enum tp_watch what);
 
+/* It was so, and is not any more. */
+void tp_watch_drop(int fd, enum tp_watch what);
+
 /* The descriptor is no listener any more. */
 void tp_watch_forget(int fd);
 

@@ -341,6 +341,22 @@ CASE(accept_is_interrupted_by_a_handler_that_was_set_before_the_first_connection
 	CHECK(accepts(listener, &late));
 }
 
+/* The program calls it blocking, be it for the first time or once more. */
+CASE(accept_of_a_listener_that_is_made_blocking_sleeps_beside_the_late)
+{
+	for (int flags = 0; flags <= SOCK_NONBLOCK; flags += SOCK_NONBLOCK) {
+		int listener = listener_new(flags), fd;
+		struct late late = late_begin(listener, 1);
+		pthread_t thread;
+		int64_t began = now_ms();
+
+		CHECK(fcntl(listener, F_SETFL, 0) == 0);
+		CHECK(pthread_create(&thread, NULL, finish_soon, &late) == 0);
+		CHECK((fd = accept(listener, NULL, NULL)) >= 0 && took(began, 490, 1000));
+		CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
+	}
+}
+
 CASE(accept_of_a_timed_listener_gives_up_in_time)
 {
 	int listener = listener_new(0);
@@ -1378,6 +1394,78 @@ CASE(process_that_ends_leaves_the_late_to_the_others)
 	CHECK(shows(set, DEADLINE_MS / 2, DATA) && accepts(listener, &late));
 }
 
+/* Its program ends, or goes on as another. */
+static void park_and_exit(int listener)
+{
+	pid_t child;
+
+	if ((child = fork()) == 0) {
+		CHECK(!shim || accepts_nothing(listener));
+		exit(0);
+	}
+	check_child(child);
+}
+
+CASE(new_worker_hears_of_the_late)
+{
+	for (int way = 0; way < EPOLL; way++) {
+		int listener = listener_new(SOCK_NONBLOCK), fd;
+		struct late late = late_connect(listener, 1);
+		pid_t child;
+
+		park_and_exit(listener);
+		if ((child = fork()) == 0) {
+			do
+				CHECK(wait_by(way, listener, -1, DEADLINE_MS / 2) == 1);
+			while ((fd = accept(listener, NULL, NULL)) < 0 && errno == EAGAIN);
+			_exit(fd < 0);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		late_finish(&late);
+		check_child(child);
+	}
+}
+
+CASE(late_client_has_his_turn_while_others_come)
+{
+	enum { OTHERS = 40 };
+	int listener = listener_new(SOCK_NONBLOCK), fd;
+	struct late late = late_connect(listener, 1);
+	bool served = false;
+
+	park_and_exit(listener);
+	CHECK(client_new(listener, 2) >= 0 && accept(listener, NULL, NULL) >= 0);
+	late_finish(&late);
+	for (int i = 0; i < OTHERS; i++)
+		client_new(listener, 2);
+	for (int i = 0; i < OTHERS && !served; i++) {
+		CHECK((fd = accept(listener, NULL, NULL)) >= 0);
+		served = is_client(fd, late.fd, 1);
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+	CHECK(served);
+}
+
+CASE(successor_of_a_program_takes_over_the_late)
+{
+	int listener = listener_new(SOCK_NONBLOCK), set;
+	char first[16], second[16];
+	struct late late;
+
+	if (arguments[2] == NULL) {
+		late = late_begin(listener, 1);
+		snprintf(first, sizeof(first), "%d", listener);
+		snprintf(second, sizeof(second), "%d", dup(late.fd));
+		execl(self(), "waiting", arguments[1], first, second, NULL);
+		CHECK(false);
+	}
+	listener = atoi(arguments[2]);
+	late = (struct late){name_of(listener), atoi(arguments[3]), 1, 0};
+	set = epoll_with(listener, EPOLLIN, DATA);
+	late_finish(&late);
+	CHECK(shows(set, DEADLINE_MS / 2, DATA) && accepts(listener, &late));
+}
+
 /* Some look at their listener now and then, among other things that they wait for. */
 CASE(shared_listener_that_nobody_waits_for_is_accepted_from)
 {
@@ -1536,6 +1624,29 @@ CASE(key_of_a_listener_is_not_that_of_another_program)
 		_exit(1);
 	}
 	check_child(child);
+}
+
+static int inheritable(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) == 0;
+	return count;
+}
+
+/* poll may have taken it: a program that is started now shall not have it. */
+CASE(connection_is_not_there_before_it_is_accepted)
+{
+	int listener = listener_new(0), before, fd;
+
+	for (int i = 0; i < 4; i++) {
+		client_new(listener, i);
+		before = inheritable();
+		CHECK(wait_by(POLL, listener, -1, 500) == 1 && inheritable() == before);
+		fd = accept4(listener, NULL, NULL, i % 2 ? SOCK_CLOEXEC : 0);
+		CHECK(fd >= 0 && fcntl(fd, F_GETFD) == (i % 2 ? FD_CLOEXEC : 0));
+	}
 }
 
 /* As inetd's children: the connection gets the number that the listener had. */

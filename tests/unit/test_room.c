@@ -698,7 +698,7 @@ static void pass_on(struct guest *guest)
 	(void)guest;
 	tp_share_make(inn.listener);
 	tp_pass_on(&policy, inn.listener);
-	tp_pass_gather(&policy, inn.listener);
+	tp_pass_gather(&policy, inn.listener, SIZE_MAX);
 }
 
 static void be_forked(struct guest *guest)

@@ -130,7 +130,7 @@ START_TEST(listener_without_a_channel_shares_nothing)
 	ck_assert(!tp_share_put(other_key, passed, 1));
 	ck_assert_uint_eq(tp_share_get(other_key, passed), 0);
 	ck_assert(!tp_pass_on(&policy, other.listener));
-	ck_assert(!tp_pass_gather(&policy, other.listener));
+	ck_assert(!tp_pass_gather(&policy, other.listener, SIZE_MAX));
 	close(other.listener);
 }
 END_TEST
@@ -282,7 +282,7 @@ START_TEST(what_the_program_has_put_in_its_place_is_not_touched)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, own), 0);
 	int number = lose(ends, _i, own[0]);
 	tp_pass_on(&policy, inn.listener);
-	tp_pass_gather(&policy, inn.listener);
+	tp_pass_gather(&policy, inn.listener, SIZE_MAX);
 	tp_share_before_exec();
 	if (_i != CLOSED)
 		ck_assert_int_eq(fcntl(number, F_GETFD), 0); /* as dup2 made it */
@@ -356,7 +356,7 @@ START_TEST(crowd_goes_through_the_channel)
 	ck_assert_int_eq(tp_room_any(), !all);
 	if (all)
 		ck_assert_int_eq(count_new(&before), (int)count); /* the clients */
-	ck_assert_int_eq(tp_pass_gather(&policy, inn.listener), count > 0);
+	ck_assert_int_eq(tp_pass_gather(&policy, inn.listener, SIZE_MAX), count > 0);
 	ck_assert(!has_letters());
 	for (size_t i = 0; i < count; i++) {
 		struct tp_connection connection = {.fd = -1};
@@ -385,7 +385,7 @@ START_TEST(deadline_comes_along)
 	tp_park(&policy, inn.listener, &guest.connection, false);
 	ck_assert(tp_pass_on(&policy, inn.listener));
 	ck_assert(is_quiet(guest.client));
-	ck_assert(tp_pass_gather(&policy, inn.listener));
+	ck_assert(tp_pass_gather(&policy, inn.listener, SIZE_MAX));
 	struct tp_connection connection;
 	int fd;
 	ck_assert_uint_eq(tp_room_descriptors(inn.listener, &fd, 1), 1);
@@ -432,7 +432,7 @@ START_TEST(late_one_with_its_header_is_passed_on)
 	send_all(guest.client, header + 5, len - 5);
 	await_bytes(guest.connection.fd, len);
 	ck_assert(tp_pass_on(&policy, inn.listener));
-	ck_assert(tp_pass_gather(&policy, inn.listener));
+	ck_assert(tp_pass_gather(&policy, inn.listener, SIZE_MAX));
 	ck_assert(tp_park_take(&policy, inn.listener, &connection));
 	ck_assert_uint_eq(connection.peer.client.port, 1234);
 	close(connection.fd);
