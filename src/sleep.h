@@ -28,8 +28,8 @@ bool tp_sleep_is_blocking(int listener);
 bool tp_sleep_in_kernel(int listener);
 
 /*
- * Whether the program wants it, after the kernel's accept has said EAGAIN: true when the program does not
- * expect that. Costs nothing once the listener is known to be non-blocking.
+ * Whether the program wants it, after the kernel's accept has said EAGAIN: true when it
+ * does not expect that. Costs nothing once the listener is known to be non-blocking.
  */
 bool tp_sleep_is_due(int listener);
 

@@ -1426,6 +1426,22 @@ CASE(new_worker_hears_of_the_late)
 	}
 }
 
+CASE(new_worker_that_has_lost_the_channel_waits_without)
+{
+	for (int way = 0; way < EPOLL; way++) {
+		int listener = listener_new(SOCK_NONBLOCK);
+		pid_t child;
+
+		late_connect(listener, 1);
+		park_and_exit(listener);
+		if ((child = fork()) == 0) {
+			CHECK(close_range(100, 1000, 0) == 0);
+			_exit(wait_by(way, listener, -1, 300) != 0);
+		}
+		check_child(child);
+	}
+}
+
 CASE(late_client_has_his_turn_while_others_come)
 {
 	enum { OTHERS = 40 };
