@@ -26,6 +26,10 @@ struct tp_ruleset {
 struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
 				   const char *fixed, struct tp_mistake_sink sink);
 
+/* The same of this rules file alone, whatever its name; relative ones are allowed. */
+struct tp_ruleset *tp_ruleset_read_file(const char *path, const char *fixed,
+					struct tp_mistake_sink sink);
+
 /*
  * Reads the rules file now, for what tp_ruleset_read reads later in this process from the
  * same variables: the program may have changed its root directory by then, or have given

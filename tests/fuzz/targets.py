@@ -100,7 +100,7 @@ READS = [[], [BYTE] * 9, [BREAK, PART + 7, BREAK, PART + 70], [FAIL], [PART + 7,
 
 def files():
     good, bad = b"# relays\r\nlisten 25 [::]:587 /x from 10.0.0.0/8\nlog file:/x\nmax-pending 3\nuntrusted reject", b"from x"
-    plain = [bytes([variables, kind, 0]) + text for variables in range(11) for kind in range(12) for text in (good, bad, b"")]
+    plain = [bytes([variables, kind, 0]) + text for variables in range(13) for kind in range(12) for text in (good, bad, b"")]
     moved = [bytes([1, PLAIN + 6 * early, len(moves), *moves]) + text
              for early in (0, 1) for moves in READS for text in (good, bad, b"")]
     return plain + moved + [bytes([0, PLAIN, 0]) + text.encode() for text in SETTINGS]
