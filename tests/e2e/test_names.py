@@ -2,6 +2,7 @@
 """AF_UNIX listeners, and what getsockname says (TRUEPEER_SOCKNAME)."""
 
 import contextlib
+import ctypes
 import socket
 import struct
 import subprocess
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import (HERE, PATIENCE, connect, environment, exchange, find, listener, name, parse, read_all,
+from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, listener, name, parse, read_all,
                      rules_in, v1, v1_six, v2)
 from test_stats import counted, stats
 
@@ -196,6 +197,23 @@ def test_unix_listener_can_be_in_scope_by_its_path(unix, tmp_path):
     server = unix(LISTEN=f"25,{tmp_path}/socket")
     assert server.ask(v1(), b"payload").peer == CLIENT
     assert server.refuses(b"hello")
+
+
+def test_unix_listener_may_have_the_longest_path(names, tmp_path):
+    """As many bytes as its address holds, and no NUL behind them: more than Python takes."""
+    path = f"{tmp_path}/".ljust(108, "x")
+    libc, made = ctypes.CDLL(None, use_errno=True), socket.socket(socket.AF_UNIX)
+    assert libc.bind(made.fileno(), struct.pack("H108s", socket.AF_UNIX, path.encode()), 110) == 0
+    made.listen()
+    server = names(made, TRUST="unix", LISTEN=path)
+    (tmp_path / "short").symlink_to(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "short"))
+        assert told(client, v1(), b"payload").peer == CLIENT
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "short"))
+        client.sendall(b"hello")
+        eventually(lambda: f'on "{path}": no PROXY header' in server.stderr, "the refusal")
 
 
 def test_path_in_scope_leaves_tcp_out(names, tmp_path):
