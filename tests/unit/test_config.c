@@ -763,6 +763,19 @@ START_TEST(a_path_is_a_place_to_listen)
 }
 END_TEST
 
+START_TEST(a_path_is_one_that_a_socket_can_have)
+{
+	char variable[128] = "TRUEPEER_LISTEN=";
+	char *path = variable + strlen(variable);
+	memset(path, '/', 108);
+	ck_assert_uint_eq(rule_of(variable).listen[0].path.len, 108);
+	path[108] = 'x';
+	struct result result = read_one(variable);
+	ck_assert_uint_eq(result.count, 1);
+	assert_word(&result.mistakes[0], path);
+}
+END_TEST
+
 START_TEST(sockname_is_the_kernels_or_the_headers)
 {
 	ck_assert(rule_of("TRUEPEER_SOCKNAME=header").tells_destination);
@@ -958,10 +971,12 @@ START_TEST(a_nul_is_a_byte_like_any_other_that_is_wrong)
 	static const char *const named[] = {"TRUEPEER_RULES=/r", NULL};
 	static const char key[] = "from all\nfrom\0 all", value[] = "from 10.0.0.1\0",
 			  path[] = "log 'file:/a\0b'\nfrom all", alone[] = "\0from all",
+			  listen[] = "listen '/run/a\0b' from unix",
 			  comment[] = "from all #\0\0\n";
 	ck_assert(!read_both(named, key, sizeof key - 1).ok);
 	ck_assert(!read_both(named, value, sizeof value - 1).ok);
 	ck_assert(!read_both(named, path, sizeof path - 1).ok);
+	ck_assert(!read_both(named, listen, sizeof listen - 1).ok);
 	ck_assert(!read_both(named, alone, sizeof alone - 1).ok);
 	ck_assert(read_both(named, comment, sizeof comment - 1).ok);
 }
@@ -1253,6 +1268,7 @@ int main(void)
 	tcase_add_loop_test(tcase, unix_may_be_trusted_where_the_word_is_beside_a_mistake,
 			    0, sizeof beside_a_mistake / sizeof *beside_a_mistake);
 	tcase_add_test(tcase, a_path_is_a_place_to_listen);
+	tcase_add_test(tcase, a_path_is_one_that_a_socket_can_have);
 	tcase_add_test(tcase, sockname_is_the_kernels_or_the_headers);
 	tcase_add_loop_test(tcase, keys_follow_the_variables, 0, (int)tp_setting_count);
 	tcase_add_test(tcase, a_line_is_a_rule);
