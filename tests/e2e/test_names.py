@@ -174,6 +174,14 @@ def test_refusal_names_the_unix_listener(unix):
     assert f'refused a local program on "{server.path}": no PROXY header; it begins "\\x1bhello"' in line
 
 
+def test_silent_local_program_is_no_load_balancer(unix):
+    server = unix(TIMEOUT="100ms")
+    with server.connect() as client:
+        assert client.recv(1) == b""
+    [line] = server.server.stderr.splitlines()
+    assert line.endswith(f'refused a local program on "{server.path}": no PROXY header in time')
+
+
 def test_client_of_a_unix_listener_is_told_and_counted_among_the_others(unix, tmp_path):
     server = unix(LOG="stderr,info", STATS=tmp_path / "stats")
     server.ask(v1())
