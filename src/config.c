@@ -328,11 +328,22 @@ static void end_line(struct reading *reading, const struct line *line, bool righ
 		end_rule(reading);
 }
 
+/* Where lines end in a CR alone the file is one line, and a comment perhaps. */
+static const char *find_lone_cr(const struct scan *scan)
+{
+	const char *cr = memchr(scan->at, '\r', (size_t)(scan->end - scan->at));
+	return cr && cr + 1 < scan->end ? cr : NULL;
+}
+
 static void read_line(struct reading *reading, struct scan scan)
 {
 	const size_t mistakes = reading->mistakes;
 	struct line line = {0};
-	struct tp_word word;
+	struct tp_word word = {find_lone_cr(&scan), 1};
+	if (word.text) {
+		tell(reading, NULL, word, "a carriage return within a line", NULL);
+		return;
+	}
 	while (next_word(&scan, &word)) {
 		if (scan.unclosed) {
 			line.words++;
