@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "config.h"
-
 /* What became of the rules file that the variables ask for. */
 struct found {
 	struct tp_rules_file *file;
@@ -70,15 +68,28 @@ static struct tp_ruleset *map(size_t lists)
 	return ruleset;
 }
 
+static struct tp_config config_of(const char *const *variables,
+				  const struct tp_rules_file *file)
+{
+	struct tp_config config = {.variables = variables};
+	if (file) {
+		config.file = file->path;
+		config.text = file->text;
+		config.len = file->len;
+	}
+	return config;
+}
+
+struct tp_config tp_ruleset_kept(const char *const *variables)
+{
+	return config_of(variables, kept.file);
+}
+
 static struct tp_ruleset *read_all(const char *const *variables, const char *const *names,
 				   struct found found, struct tp_mistake_sink sink)
 {
-	struct tp_config config = {.variables = variables, .names = names};
-	if (found.file) {
-		config.file = found.file->path;
-		config.text = found.file->text;
-		config.len = found.file->len;
-	}
+	struct tp_config config = config_of(variables, found.file);
+	config.names = names;
 	struct tp_ruleset *ruleset = map(tp_config_memory(&config));
 	if (!ruleset) {
 		free_file(found.file);

@@ -3,6 +3,7 @@
 #ifndef TP_RULESET_H
 #define TP_RULESET_H
 
+#include "config.h"
 #include "mistake.h"
 #include "rule.h"
 #include "rules_file.h"
@@ -37,6 +38,9 @@ struct tp_ruleset *tp_ruleset_read_file(const char *path, const char *fixed,
  * which is looked for again then. To be called once, at the start. errno is not kept.
  */
 bool tp_ruleset_keep_file(const char *const *variables, const char *fixed);
+
+/* The variables and the file that is kept, if any, as text. To be called after that. */
+struct tp_config tp_ruleset_kept(const char *const *variables);
 
 void tp_ruleset_free(struct tp_ruleset *ruleset);
 

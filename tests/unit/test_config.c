@@ -466,18 +466,32 @@ START_TEST(the_file_of_counters_is_named)
 END_TEST
 
 static const struct {
-	const char *variable;
+	const char *variable, *text;
 	size_t len;
 } stats_alone[] = {
-	{"TRUEPEER_STATS=/a", 2}, {"TRUEPEER_STATS=/a /b", 0}, {"TRUEPEER_STATS=a", 0},
-	{"TRUEPEER_STATS=", 0},	  {"TRUEPEER_TRUST=/a", 0},
+	{"TRUEPEER_STATS=/a", "", 2},
+	{"TRUEPEER_STATS=/a /b", "", 0},
+	{"TRUEPEER_STATS=a", "", 0},
+	{"TRUEPEER_STATS=", "", 0},
+	{"TRUEPEER_TRUST=/a", "", 0},
+	{"TRUEPEER_STATS=", "stats /ab", 3},
+	{"TRUEPEER_STATS=", "from all\n  stats '/a b' # c\r\nfrom all", 4},
+	{"TRUEPEER_STATS=/a", "stats /ab", 2},
+	{"TRUEPEER_STATS=a", "stats /ab", 0},
+	{"TRUEPEER_STATS=", "stats /a /b", 0},
+	{"TRUEPEER_STATS=", "stats", 0},
+	{"TRUEPEER_STATS=", "stats '/a", 0},
+	{"TRUEPEER_STATS=", "# stats /ab\nfrom stats /ab", 0},
 };
 
 START_TEST(the_file_of_counters_can_be_asked_for_alone)
 {
 	const char *const variables[] = {"TRUEPEER_LISTEN=x", stats_alone[_i].variable,
 					 NULL};
-	ck_assert_uint_eq(tp_config_stats(variables).len, stats_alone[_i].len);
+	const struct tp_config config = {.variables = variables,
+					 .text = stats_alone[_i].text,
+					 .len = strlen(stats_alone[_i].text)};
+	ck_assert_uint_eq(tp_config_stats(&config).len, stats_alone[_i].len);
 }
 END_TEST
 
@@ -674,8 +688,9 @@ START_TEST(a_program_is_named_or_not)
 			  *const ours[] = {"postfix", "smtpd", NULL},
 			  *const unknown[] = {NULL};
 	bool all = programs[0].named && (_i < 3 || strchr(programs[_i].variable, '/'));
-	ck_assert(tp_config_names_program(variables, ours) == programs[_i].named);
-	ck_assert(tp_config_names_program(variables, unknown) == all);
+	const struct tp_config config = {.variables = variables};
+	ck_assert(tp_config_names_program(&config, ours) == programs[_i].named);
+	ck_assert(tp_config_names_program(&config, unknown) == all);
 }
 END_TEST
 
@@ -1014,11 +1029,14 @@ START_TEST(a_file_may_be_for_some_programs)
 {
 	static const char *const none[] = {NULL}, *const ours[] = {"postfix", "smtpd",
 								   NULL};
-	struct result result = read_config(&(struct tp_config){
-		none, "/r", limits[_i].text, strlen(limits[_i].text), ours});
+	const struct tp_config config = {none, "/r", limits[_i].text,
+					 strlen(limits[_i].text), ours};
+	struct result result = read_config(&config);
 	ck_assert_uint_eq(result.count, 0);
 	ck_assert(result.policy.limited == limits[_i].limited);
 	ck_assert(result.policy.named == limits[_i].named);
+	ck_assert(tp_config_names_program(&config, ours) ==
+		  (limits[_i].named || !limits[_i].limited));
 }
 END_TEST
 
