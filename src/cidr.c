@@ -68,7 +68,7 @@ const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *pref
 	return NULL;
 }
 
-/* By family, then address, then the wider first, then the tag. */
+/* By family, then address, then the wider first, then the larger tag. */
 static int compare_prefixes(const struct tp_prefix *a, const struct tp_prefix *b)
 {
 	if (a->family != b->family)
@@ -76,7 +76,7 @@ static int compare_prefixes(const struct tp_prefix *a, const struct tp_prefix *b
 	int order = memcmp(a->ip, b->ip, sizeof a->ip);
 	if (order || a->length != b->length)
 		return order ? order : a->length - b->length;
-	return (a->tag > b->tag) - (a->tag < b->tag);
+	return (a->tag < b->tag) - (a->tag > b->tag);
 }
 
 /* Moves the prefix at `at` down to its place in the heap [0..count). */

@@ -13,7 +13,7 @@ struct tp_prefix {
 	sa_family_t family; /* AF_INET or AF_INET6 */
 	uint8_t length;	    /* bits */
 	uint8_t ip[16];	    /* network byte order; bits beyond length are zero */
-	uint32_t tag;	    /* whatever its owner wants; sorted by last */
+	uint32_t tag;	    /* whatever its owner wants; sorted by last, downwards */
 };
 
 /*

@@ -70,6 +70,18 @@ static bool next_word(struct scan *scan, struct tp_word *word)
 	return true;
 }
 
+/* The line of the file at byte *at, which moves on to the next; false at the end. */
+static bool next_line(const struct tp_config *config, size_t *at, struct scan *line)
+{
+	if (*at >= config->len)
+		return false;
+	const char *start = config->text + *at, *end = config->text + config->len;
+	const char *newline = memchr(start, '\n', (size_t)(end - start));
+	*line = (struct scan){start, newline ? newline : end, .in_file = true};
+	*at += (size_t)(line->end - start) + 1;
+	return true;
+}
+
 /* reason and expected as in tp_mistake; an empty reason is none. */
 static void tell(struct reading *reading, const struct tp_setting *setting,
 		 struct tp_word word, const char *reason, const char *expected)
@@ -178,9 +190,26 @@ bool tp_config_knows(const char *variable)
 	return false;
 }
 
-bool tp_config_names_program(const char *const *variables, const char *const *names)
+/* The value of a setting of the process: the variable's, if it is set, or the file's. */
+static struct scan scan_setting(const struct tp_config *config,
+				const struct tp_setting *setting)
 {
-	struct scan scan = scan_variable(variables, "TRUEPEER_PROGRAMS");
+	struct scan scan = scan_variable(config->variables, setting->variable);
+	size_t at = 0, len = strlen(setting->key);
+	struct tp_word word;
+	if (is_set(config->variables, setting, &word))
+		return scan;
+	while (next_line(config, &at, &scan))
+		if (next_word(&scan, &word) && word.len == len &&
+		    !memcmp(word.text, setting->key, len))
+			return scan;
+	return (struct scan){0};
+}
+
+bool tp_config_names_program(const struct tp_config *config, const char *const *names)
+{
+	static const struct tp_word key = {"programs", 8};
+	struct scan scan = scan_setting(config, tp_setting_find(key));
 	struct tp_word word;
 	bool any = false;
 	for (; next_word(&scan, &word); any = true) {
@@ -194,13 +223,17 @@ bool tp_config_names_program(const char *const *variables, const char *const *na
 	return !any;
 }
 
-struct tp_path tp_config_stats(const char *const *variables)
+struct tp_path tp_config_stats(const struct tp_config *config)
 {
-	struct scan scan = scan_variable(variables, "TRUEPEER_STATS");
+	static const struct tp_word key = {"stats", 5};
+	const struct tp_setting *setting = tp_setting_find(key);
+	struct scan scan = scan_setting(config, setting);
+	struct tp_policy policy = {.stats = {0}};
+	struct tp_draft draft = {.policy = &policy};
 	struct tp_word word, more;
-	bool right =
-		next_word(&scan, &word) && *word.text == '/' && !next_word(&scan, &more);
-	return right ? (struct tp_path){word.text, word.len} : (struct tp_path){0};
+	if (next_word(&scan, &word) && !next_word(&scan, &more))
+		setting->take(&draft, word);
+	return policy.stats;
 }
 
 const char *tp_config_variable(size_t i)
@@ -328,11 +361,22 @@ static void end_line(struct reading *reading, const struct line *line, bool righ
 		end_rule(reading);
 }
 
+/* Where lines end in a CR alone the file is one line, and a comment perhaps. */
+static const char *find_lone_cr(const struct scan *scan)
+{
+	const char *cr = memchr(scan->at, '\r', (size_t)(scan->end - scan->at));
+	return cr && cr + 1 < scan->end ? cr : NULL;
+}
+
 static void read_line(struct reading *reading, struct scan scan)
 {
 	const size_t mistakes = reading->mistakes;
 	struct line line = {0};
-	struct tp_word word;
+	struct tp_word word = {find_lone_cr(&scan), 1};
+	if (word.text) {
+		tell(reading, NULL, word, "a carriage return within a line", NULL);
+		return;
+	}
 	while (next_word(&scan, &word)) {
 		if (scan.unclosed) {
 			line.words++;
@@ -348,15 +392,11 @@ static void read_line(struct reading *reading, struct scan scan)
 
 static void read_file(struct reading *reading)
 {
-	const struct tp_config *config = reading->config;
-	const char *at = config->text, *end = at + config->len;
-	while (at < end) {
-		const char *newline = memchr(at, '\n', (size_t)(end - at));
-		const char *line_end = newline ? newline : end;
+	struct scan line;
+	size_t at = 0;
+	while (next_line(reading->config, &at, &line)) {
 		reading->line++;
-		read_line(reading,
-			  (struct scan){.at = at, .end = line_end, .in_file = true});
-		at = line_end + 1;
+		read_line(reading, line);
 	}
 }
 

@@ -44,13 +44,15 @@ void tp_config_read(const struct tp_config *config, void *memory,
 		    struct tp_policy *policy, struct tp_mistake_sink sink);
 
 /*
- * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or is not set. True
- * as well when there is a mistake in it, for tp_config_read to find.
+ * Whether TRUEPEER_PROGRAMS lists one of the names (ended by NULL), or, where it is not
+ * set, "programs" in the file does; or neither is there. True as well when there is a
+ * mistake in it, for tp_config_read to find.
  */
-bool tp_config_names_program(const char *const *variables, const char *const *names);
+bool tp_config_names_program(const struct tp_config *config, const char *const *names);
 
-/* The file of TRUEPEER_STATS alone; none where it is not set right. */
-struct tp_path tp_config_stats(const char *const *variables);
+/* The file of counters alone, TRUEPEER_STATS or "stats"; none where it is not set right.
+ */
+struct tp_path tp_config_stats(const struct tp_config *config);
 
 /* Whether "TRUEPEER_NAME=value" is a variable that means something here. */
 bool tp_config_knows(const char *variable);

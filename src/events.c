@@ -137,7 +137,7 @@ static void tell_refused(const struct tp_connection *connection, enum tp_reason 
 	put_reason(&text, reason, reception);
 	if (reception)
 		put_sample(&text, reception);
-	if (reason == TP_REASON_SILENT)
+	if (reason == TP_REASON_SILENT && connection->sender.any.sa_family != AF_UNIX)
 		tp_text_put(&text, "; an AWS NLB sends it with the client's first data, "
 				   "unless proxy_protocol_v2.client_to_server."
 				   "header_placement is on_first_ack");

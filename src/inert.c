@@ -25,11 +25,12 @@ static bool is_second_copy(void)
 
 static bool is_program_left_out(void)
 {
+	const struct tp_config config = {.variables = tp_environ()};
 	struct tp_program program;
 	if (!tp_environ_has("PROGRAMS"))
 		return false;
 	tp_program_identify(&program);
-	return !tp_config_names_program(tp_environ(), program.names);
+	return !tp_config_names_program(&config, program.names);
 }
 
 bool tp_is_inert(void)

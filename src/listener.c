@@ -130,7 +130,8 @@ static int defer(const struct tp_rule *rule, int fd, int backlog)
 	if (!seconds ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds))
 		return backlog;
-	return backlog < DEFERRED_BACKLOG ? DEFERRED_BACKLOG : backlog;
+	/* To listen(2) a negative one is the longest. */
+	return (unsigned)backlog < DEFERRED_BACKLOG ? DEFERRED_BACKLOG : backlog;
 }
 
 int tp_listener_listen(int fd, int backlog)

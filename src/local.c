@@ -24,6 +24,9 @@ size_t tp_local_path(int fd, char path[TP_LOCAL_PATH])
 	if (tp_real()->getsockname(fd, &local.any, &len) ||
 	    len <= offsetof(struct sockaddr_un, sun_path))
 		return 0;
+	/* The kernel counts a NUL behind the longest one, too, which has no room here. */
+	if (len > sizeof local.un)
+		len = sizeof local.un;
 	size_t size =
 		strnlen(local.un.sun_path, len - offsetof(struct sockaddr_un, sun_path));
 	memcpy(path, local.un.sun_path, size);

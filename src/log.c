@@ -74,14 +74,18 @@ static int open_syslog(void)
 	return fd;
 }
 
+/* O_NONBLOCK: a FIFO that nobody reads must not hold the program up. */
+static int open_file(void)
+{
+	return open(log_path,
+		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		    0640);
+}
+
 /* Opens the target under a number that the program is unlikely to want for itself. */
 static bool open_target(enum tp_log_target target)
 {
-	int low = target == TP_LOG_SYSLOG
-			  ? open_syslog()
-			  : open(log_path,
-				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
-				 0640);
+	int low = target == TP_LOG_SYSLOG ? open_syslog() : open_file();
 	if (low < 0)
 		return false;
 	int fd = fcntl(low, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);

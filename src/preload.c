@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "accept.h"
-#include "config.h"
 #include "environ.h"
 #include "inert.h"
 #include "inherited.h"
 #include "listener.h"
 #include "names.h"
 #include "park.h"
+#include "program.h"
 #include "ready.h"
 #include "real.h"
 #include "ruleset.h"
@@ -47,11 +47,14 @@
  */
 static void open_stats(void)
 {
-	struct tp_path path = tp_config_stats(tp_environ());
-	int saved = errno;
-	if (path.len)
+	const struct tp_config config = tp_ruleset_kept(tp_environ());
+	const struct tp_path path = tp_config_stats(&config);
+	struct tp_program program;
+	if (!path.len)
+		return;
+	tp_program_identify(&program);
+	if (tp_config_names_program(&config, program.names))
 		tp_stats_open(path.text, path.len, false);
-	errno = saved;
 }
 
 static void forked(void)

@@ -47,11 +47,19 @@ static bool is_around(const struct tp_prefix *outer, const struct tp_prefix *inn
 	return tp_prefix_contains(outer, &first);
 }
 
-/* The place + 1 of the prefix next around the one at `at`; 0: there is none. */
+static bool is_same(const struct tp_prefix *one, const struct tp_prefix *other)
+{
+	return one->family == other->family && one->length == other->length &&
+	       !memcmp(one->ip, other->ip, sizeof one->ip);
+}
+
+/* The place + 1 of the last prefix next around the one at `at`; 0: there is none. */
 static uint32_t find_outer(const struct tp_sources *sources, size_t at)
 {
 	const struct tp_prefix *prefixes = sources->prefixes.prefixes;
 	uint32_t outer = (uint32_t)at;
+	if (at && is_same(&prefixes[at - 1], &prefixes[at]))
+		return sources->outer[at - 1];
 	while (outer && !is_around(&prefixes[outer - 1], &prefixes[at]))
 		outer = sources->outer[outer - 1];
 	return outer;
@@ -75,6 +83,22 @@ void tp_policy_gather_sources(struct tp_policy *policy, void *memory)
 		sources->outer[i] = find_outer(sources, i);
 }
 
+/* The first rule before `end` that has this very source and listens there. */
+static const struct tp_rule *find_first(const struct tp_policy *policy,
+					const struct tp_prefix *source,
+					const struct tp_addr *local,
+					const struct tp_rule *end)
+{
+	const struct tp_prefix *at = source;
+	while (&policy->rules[at->tag] < end) {
+		if (!local || listens(&policy->rules[at->tag], local))
+			return &policy->rules[at->tag];
+		if (at == policy->sources.prefixes.prefixes || !is_same(--at, source))
+			break;
+	}
+	return end;
+}
+
 /* The first rule that trusts the sender on this listener; NULL local: on some listener.
  */
 static const struct tp_rule *find_trusting(const struct tp_policy *policy,
@@ -84,18 +108,16 @@ static const struct tp_rule *find_trusting(const struct tp_policy *policy,
 	const struct tp_sources *sources = &policy->sources;
 	const struct tp_prefix *prefixes = sources->prefixes.prefixes;
 	const struct tp_prefix *at = tp_prefix_set_last_up_to(&sources->prefixes, sender);
-	const struct tp_rule *first = NULL;
+	const struct tp_rule *none = policy->rules + policy->rule_count, *first = none;
 	bool inside = false; /* and so in all that are around */
 	while (at) {
-		const struct tp_rule *rule = &policy->rules[at->tag];
 		inside = inside || tp_prefix_contains(at, sender);
-		if (inside && (!first || rule < first) &&
-		    (!local || listens(rule, local)))
-			first = rule;
+		if (inside)
+			first = find_first(policy, at, local, first);
 		uint32_t outer = sources->outer[at - prefixes];
 		at = outer ? &prefixes[outer - 1] : NULL;
 	}
-	return first;
+	return first == none ? NULL : first;
 }
 
 /* The first rule that says something of the untrusted there. */

@@ -103,7 +103,7 @@ enum tp_policy_state {
  */
 struct tp_sources {
 	struct tp_prefix_set prefixes; /* tag: the rule, by its place */
-	uint32_t *outer; /* the prefix next around, by its place + 1; 0: none */
+	uint32_t *outer; /* the last prefix next around, by its place + 1; 0: none */
 };
 
 struct tp_policy {

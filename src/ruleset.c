@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "config.h"
-
 /* What became of the rules file that the variables ask for. */
 struct found {
 	struct tp_rules_file *file;
@@ -16,18 +14,23 @@ struct found {
 };
 
 /* The fixed file is everybody's: it has to be root's. */
+static struct found read_path(const char *path, size_t len, const char *fixed)
+{
+	struct found found = {.mistake = {.word = path, .word_len = len}};
+	bool roots = len == strlen(fixed) && !memcmp(path, fixed, len);
+	found.file = tp_rules_file_read(path, len, roots, &found.mistake.reason);
+	found.exists = found.file || !(errno == ENOENT || errno == ENOTDIR);
+	return found;
+}
+
 static struct found read_file(const char *const *variables, const char *fixed)
 {
-	struct found found = {0};
 	size_t len = 0;
 	const char *path = tp_config_rules_file(variables, fixed, &len);
 	bool named = path && path != fixed;
 	if (!path || *path != '/')
-		return found;
-	bool roots = len == strlen(fixed) && !memcmp(path, fixed, len);
-	found.mistake = (struct tp_mistake){.word = path, .word_len = len};
-	found.file = tp_rules_file_read(path, len, roots, &found.mistake.reason);
-	found.exists = found.file || !(errno == ENOENT || errno == ENOTDIR);
+		return (struct found){0};
+	struct found found = read_path(path, len, fixed);
 	if (!found.exists && !named)
 		found.mistake.reason = NULL;
 	if (!found.file && named)
@@ -65,16 +68,28 @@ static struct tp_ruleset *map(size_t lists)
 	return ruleset;
 }
 
-struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
-				   const char *fixed, struct tp_mistake_sink sink)
+static struct tp_config config_of(const char *const *variables,
+				  const struct tp_rules_file *file)
 {
-	struct found found = atomic_load(&kept_any) ? kept : read_file(variables, fixed);
-	struct tp_config config = {.variables = variables, .names = names};
-	if (found.file) {
-		config.file = found.file->path;
-		config.text = found.file->text;
-		config.len = found.file->len;
+	struct tp_config config = {.variables = variables};
+	if (file) {
+		config.file = file->path;
+		config.text = file->text;
+		config.len = file->len;
 	}
+	return config;
+}
+
+struct tp_config tp_ruleset_kept(const char *const *variables)
+{
+	return config_of(variables, kept.file);
+}
+
+static struct tp_ruleset *read_all(const char *const *variables, const char *const *names,
+				   struct found found, struct tp_mistake_sink sink)
+{
+	struct tp_config config = config_of(variables, found.file);
+	config.names = names;
 	struct tp_ruleset *ruleset = map(tp_config_memory(&config));
 	if (!ruleset) {
 		free_file(found.file);
@@ -88,6 +103,22 @@ struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *con
 		sink.tell(sink.context, &found.mistake);
 	}
 	return ruleset;
+}
+
+struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
+				   const char *fixed, struct tp_mistake_sink sink)
+{
+	return read_all(variables, names,
+			atomic_load(&kept_any) ? kept : read_file(variables, fixed),
+			sink);
+}
+
+struct tp_ruleset *tp_ruleset_read_file(const char *path, const char *fixed,
+					struct tp_mistake_sink sink)
+{
+	/* Somebody asks for it: it has to hold a rule. */
+	static const char *const named[] = {"TRUEPEER_RULES=/", NULL};
+	return read_all(named, NULL, read_path(path, strlen(path), fixed), sink);
 }
 
 void tp_ruleset_free(struct tp_ruleset *ruleset)

@@ -3,6 +3,7 @@
 #ifndef TP_RULESET_H
 #define TP_RULESET_H
 
+#include "config.h"
 #include "mistake.h"
 #include "rule.h"
 #include "rules_file.h"
@@ -26,6 +27,10 @@ struct tp_ruleset {
 struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *const *names,
 				   const char *fixed, struct tp_mistake_sink sink);
 
+/* The same of this rules file alone, whatever its name; relative ones are allowed. */
+struct tp_ruleset *tp_ruleset_read_file(const char *path, const char *fixed,
+					struct tp_mistake_sink sink);
+
 /*
  * Reads the rules file now, for what tp_ruleset_read reads later in this process from the
  * same variables: the program may have changed its root directory by then, or have given
@@ -33,6 +38,9 @@ struct tp_ruleset *tp_ruleset_read(const char *const *variables, const char *con
  * which is looked for again then. To be called once, at the start. errno is not kept.
  */
 bool tp_ruleset_keep_file(const char *const *variables, const char *fixed);
+
+/* The variables and the file that is kept, if any, as text. To be called after that. */
+struct tp_config tp_ruleset_kept(const char *const *variables);
 
 void tp_ruleset_free(struct tp_ruleset *ruleset);
 

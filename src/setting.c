@@ -2,6 +2,7 @@
 #include "setting.h"
 
 #include <string.h>
+#include <sys/un.h>
 
 #define TIMEOUT_MS_DEFAULT                                                               \
 	3000 /* the specification's least: section 2, "at least 3 seconds" */
@@ -142,11 +143,20 @@ static void *align(void *lists)
 	return (char *)lists + (-(uintptr_t)lists & mask);
 }
 
+/* One that bind(2) takes. */
+static bool is_socket_path(struct tp_word word)
+{
+	return word.len <= sizeof((struct sockaddr_un *)0)->sun_path &&
+	       !memchr(word.text, '\0', word.len);
+}
+
 static const char *take_listen(struct tp_draft *draft, struct tp_word word)
 {
 	struct tp_rule *rule = draft->rule;
 	struct tp_listen listen = {0};
 	if (word.len && *word.text == '/') {
+		if (!is_socket_path(word))
+			return "no socket can have this path";
 		/* No port lies in this range. */
 		listen.first_port = 1;
 		listen.path.text = word.text;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* truepeer check: the settings as the library would read them. */
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -277,16 +276,6 @@ static void print_match(const struct request *request, const struct tp_policy *p
 
 /* ---- what is read ---- */
 
-/* A copy of its own, as the variables are. */
-static char *rules_variable(const char *file)
-{
-	char *variable = NULL, *folder = *file == '/' ? NULL : getcwd(NULL, 0);
-	int len = asprintf(&variable, "TRUEPEER_RULES=%s%s%s", folder ? folder : "",
-			   folder ? "/" : "", file);
-	free(folder);
-	return len < 0 ? NULL : variable;
-}
-
 static void print_mistake(void *context, const struct tp_mistake *mistake)
 {
 	struct tp_text text = {0};
@@ -306,22 +295,22 @@ static void warn_of_unknown(char **variables)
 
 static int check(const struct request *request)
 {
-	char *named[] = {request->rules ? rules_variable(request->rules) : NULL, NULL};
-	char **variables = request->rules ? named : environ;
 	bool wrong = false;
+	const struct tp_mistake_sink sink = {print_mistake, &wrong};
 	struct tp_ruleset *ruleset =
-		tp_ruleset_read((const char *const *)variables, NULL, TP_RULES_FILE,
-				(struct tp_mistake_sink){print_mistake, &wrong});
+		request->rules ? tp_ruleset_read_file(request->rules, TP_RULES_FILE, sink)
+			       : tp_ruleset_read((const char *const *)environ, NULL,
+						 TP_RULES_FILE, sink);
 	if (!ruleset)
 		return tp_cli_wrong(request->name, NULL, "no memory"), TP_CLI_NO;
-	warn_of_unknown(variables);
+	if (!request->rules)
+		warn_of_unknown(environ);
 	if (!wrong) {
 		print_settings(ruleset);
 		if (request->from)
 			print_match(request, &ruleset->policy);
 	}
 	tp_ruleset_free(ruleset);
-	free(named[0]);
 	return wrong ? TP_CLI_NO : TP_CLI_YES;
 }
 

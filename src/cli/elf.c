@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <endian.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,12 @@
 
 #define SEGMENTS_MAX 128
 #define DYNAMIC_MAX 512
+#define NOTES_MAX 64
 
 /* The parts of a program header that count, of either word size. */
 struct segment {
 	uint32_t type;
-	uint64_t offset, address, size;
+	uint64_t offset, address, size, align;
 };
 
 /* A file that is being read. */
@@ -46,9 +48,9 @@ static void read_segments64(struct reading *reading, const Elf64_Ehdr *head)
 	for (size_t i = 0; i < head->e_phnum && i < SEGMENTS_MAX; i++)
 		if (read_at(reading, head->e_phoff + i * sizeof segment, &segment,
 			    sizeof segment))
-			reading->segments[reading->count++] =
-				(struct segment){segment.p_type, segment.p_offset,
-						 segment.p_vaddr, segment.p_filesz};
+			reading->segments[reading->count++] = (struct segment){
+				segment.p_type, segment.p_offset, segment.p_vaddr,
+				segment.p_filesz, segment.p_align};
 }
 
 static void read_segments32(struct reading *reading, const Elf32_Ehdr *head)
@@ -57,9 +59,9 @@ static void read_segments32(struct reading *reading, const Elf32_Ehdr *head)
 	for (size_t i = 0; i < head->e_phnum && i < SEGMENTS_MAX; i++)
 		if (read_at(reading, head->e_phoff + i * sizeof segment, &segment,
 			    sizeof segment))
-			reading->segments[reading->count++] =
-				(struct segment){segment.p_type, segment.p_offset,
-						 segment.p_vaddr, segment.p_filesz};
+			reading->segments[reading->count++] = (struct segment){
+				segment.p_type, segment.p_offset, segment.p_vaddr,
+				segment.p_filesz, segment.p_align};
 }
 
 static uint64_t offset_of(const struct reading *reading, uint64_t address)
@@ -132,18 +134,34 @@ static enum tp_libc libc_of_needed(const struct reading *reading,
 	return libc;
 }
 
+struct note {
+	uint32_t name_size, size, type;
+	char name[4];
+};
+
+/* Where the note behind this one begins: its name and what it holds are filled up. */
+static uint64_t next_note(uint64_t at, const struct note *note, uint64_t align)
+{
+	const uint64_t fill = align == 8 ? 7 : 3;
+	at = (at + offsetof(struct note, name) + note->name_size + fill) & ~fill;
+	return (at + note->size + fill) & ~fill;
+}
+
 /* Whether the notes hold Go's build ID: name "Go", type 4. */
-static bool is_go_note(const struct reading *reading, const struct segment *segment)
+static bool has_go_note(const struct reading *reading, const struct segment *segment)
 {
 	static const char go[4] = "Go";
-	struct {
-		uint32_t name_size, size, type;
-		char name[4];
-	} note;
-	return segment->size >= sizeof note &&
-	       read_at(reading, segment->offset, &note, sizeof note) &&
-	       note.name_size == sizeof go && note.type == 4 &&
-	       !memcmp(note.name, go, sizeof go);
+	struct note note;
+	uint64_t at = 0;
+	for (size_t i = 0; i < NOTES_MAX && at + sizeof note <= segment->size; i++) {
+		if (!read_at(reading, segment->offset + at, &note, sizeof note))
+			break;
+		if (note.name_size == sizeof go && note.type == 4 &&
+		    !memcmp(note.name, go, sizeof go))
+			return true;
+		at = next_note(at, &note, segment->align);
+	}
+	return false;
 }
 
 static void read_contents(const struct reading *reading, struct tp_elf *elf)
@@ -155,7 +173,7 @@ static void read_contents(const struct reading *reading, struct tp_elf *elf)
 				  sizeof elf->interpreter);
 			elf->libc = libc_of_loader(elf->interpreter);
 		}
-		if (at->type == PT_NOTE && is_go_note(reading, at))
+		if (at->type == PT_NOTE && has_go_note(reading, at))
 			elf->go = true;
 	}
 	for (size_t i = 0; i < reading->count && !elf->libc; i++)

@@ -50,7 +50,8 @@ bool tp_settings_trust_somebody(const struct tp_settings *settings)
 
 bool tp_settings_name_program(const char *const *variables, const char *const *names)
 {
-	return tp_config_names_program(variables, names);
+	const struct tp_config config = {.variables = variables};
+	return tp_config_names_program(&config, names);
 }
 
 bool tp_settings_inherit(const struct tp_settings *settings)

@@ -85,10 +85,11 @@ def narrow(folder):
     return compiled(folder, "narrow", "-m32")
 
 
-def go(folder, *flags):
+def go(folder, *flags, cgo=False):
+    """With cgo the C compiler links it, whose notes stand before Go's."""
     text, target = folder / "server.go", folder / "go-server"
     text.write_text(GO)
-    env = {**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(folder / "cache"), "GO111MODULE": "off",
+    env = {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOCACHE": str(folder / "cache"), "GO111MODULE": "off",
            "GOTELEMETRY": "off", "GOPROXY": "off"}
     subprocess.run([find("go", "golang-go"), "build", *flags, "-o", target, text], check=True, env=env)
     return target

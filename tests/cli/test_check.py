@@ -82,6 +82,14 @@ def test_file_may_be_named_from_here(rules):
     assert len(table(truepeer("check", "--rules", path.name, cwd=path.parent))) == 3
 
 
+def test_file_and_folder_may_have_any_name(tmp_path):
+    path = tmp_path / "a b" / "c, d"
+    path.parent.mkdir()
+    path.write_text(RULES)
+    for name, folder in (path, tmp_path), (path.relative_to(tmp_path), tmp_path), (path.name, path.parent):
+        assert len(table(truepeer("check", "--rules", name, cwd=folder))) == 3
+
+
 def test_without_a_rule_nothing_is_touched():
     done = truepeer("check")
     assert done.returncode == 0 and b"nothing is touched" in done.stdout

@@ -181,6 +181,10 @@ def test_a_dynamic_go_program(folder):
     assert_refused("Go program", *TRUST, programs.go(folder, "-ldflags=-linkmode=internal", "-buildmode=pie"))
 
 
+def test_a_go_program_that_the_c_compiler_links(folder):
+    assert_refused("Go program", *TRUST, programs.go(folder, "-ldflags=-linkmode=external", cgo=True))
+
+
 def as_nobody():
     return {"user": programs.NOBODY, "group": programs.NOBODY, "extra_groups": []}
 

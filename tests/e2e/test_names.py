@@ -2,6 +2,7 @@
 """AF_UNIX listeners, and what getsockname says (TRUEPEER_SOCKNAME)."""
 
 import contextlib
+import ctypes
 import socket
 import struct
 import subprocess
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import (HERE, PATIENCE, connect, environment, exchange, find, listener, name, parse, read_all,
+from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, listener, name, parse, read_all,
                      rules_in, v1, v1_six, v2)
 from test_stats import counted, stats
 
@@ -173,6 +174,14 @@ def test_refusal_names_the_unix_listener(unix):
     assert f'refused a local program on "{server.path}": no PROXY header; it begins "\\x1bhello"' in line
 
 
+def test_silent_local_program_is_no_load_balancer(unix):
+    server = unix(TIMEOUT="100ms")
+    with server.connect() as client:
+        assert client.recv(1) == b""
+    [line] = server.server.stderr.splitlines()
+    assert line.endswith(f'refused a local program on "{server.path}": no PROXY header in time')
+
+
 def test_client_of_a_unix_listener_is_told_and_counted_among_the_others(unix, tmp_path):
     server = unix(LOG="stderr,info", STATS=tmp_path / "stats")
     server.ask(v1())
@@ -196,6 +205,23 @@ def test_unix_listener_can_be_in_scope_by_its_path(unix, tmp_path):
     server = unix(LISTEN=f"25,{tmp_path}/socket")
     assert server.ask(v1(), b"payload").peer == CLIENT
     assert server.refuses(b"hello")
+
+
+def test_unix_listener_may_have_the_longest_path(names, tmp_path):
+    """As many bytes as its address holds, and no NUL behind them: more than Python takes."""
+    path = f"{tmp_path}/".ljust(108, "x")
+    libc, made = ctypes.CDLL(None, use_errno=True), socket.socket(socket.AF_UNIX)
+    assert libc.bind(made.fileno(), struct.pack("H108s", socket.AF_UNIX, path.encode()), 110) == 0
+    made.listen()
+    server = names(made, TRUST="unix", LISTEN=path)
+    (tmp_path / "short").symlink_to(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "short"))
+        assert told(client, v1(), b"payload").peer == CLIENT
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "short"))
+        client.sendall(b"hello")
+        eventually(lambda: f'on "{path}": no PROXY header' in server.stderr, "the refusal")
 
 
 def test_path_in_scope_leaves_tcp_out(names, tmp_path):

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness import (COMMAND, HERE, PATIENCE, ask, connect, environment, eventually, exchange, find, is_refused,
-                     read_all, v1, v1_six, v2)
+                     read_all, rules_in, v1, v1_six, v2)
 
 
 @pytest.fixture
@@ -225,7 +225,14 @@ def test_processes_in_a_chroot_and_without_privileges_go_on_counting(run, file, 
     assert file.stat().st_uid == 0
 
 
-def test_worker_that_drops_its_privileges_before_its_first_accept_counts(run, file, tmp_path, serve):
+@pytest.fixture
+def in_rules(tmp_path, file):
+    """The variables for counters that a rules file asks for, with these lines beside."""
+    return lambda *lines: {"TRUST": None, "RULES": rules_in(tmp_path)("\n".join(["from all", f"stats {file}", *lines]))}
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["variable", "rules"])
+def test_worker_that_drops_its_privileges_before_its_first_accept_counts(run, file, tmp_path, serve, in_rules, by_file):
     """As postfix's smtpd and dovecot's login processes do: the listener is made by another program."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
@@ -243,10 +250,18 @@ def test_worker_that_drops_its_privileges_before_its_first_accept_counts(run, fi
     """
     with socket.create_server(("127.0.0.1", 0)) as inherited:
         fd = inherited.fileno()
-        worker = run([sys.executable, "-c", script, fd], environment(STATS=file), [fd]).listening()
+        variables = in_rules() if by_file else {"STATS": file}
+        worker = run([sys.executable, "-c", script, fd], environment(**variables), [fd]).listening()
         with connect(worker.port) as client:
             exchange(client, v1())
     assert counted(file, worker.port) == {"proxied": 1}
+
+
+@pytest.mark.parametrize("programs, counts", [("cat", True), ("vsftpd", False)])
+def test_program_that_the_rules_file_leaves_out_has_no_counters(run, file, serve, in_rules, programs, counts):
+    serve("loop", STATS=file)  # makes the file
+    cat = run(["/bin/cat", "/proc/self/maps"], environment(**in_rules(f"programs {programs}")))
+    assert (str(file) in cat.process.communicate(timeout=PATIENCE)[0].decode()) == counts
 
 
 # ---- the file ----

@@ -378,6 +378,12 @@ def test_inherited_listener_where_proc_is_missing(run, server_path, mode):
 
 # ---- TCP_DEFER_ACCEPT ----
 
+def deferral(waiting_path, backlog, **variables):
+    """The seconds that a listener defers its clients for, and the backlog it has got."""
+    env = environment(LOG="none", **variables)
+    return [int(word) for word in subprocess.check_output([waiting_path, "deferral", str(backlog)], env=env).split()]
+
+
 @pytest.mark.parametrize("deferred, variables", [
     (False, {}),
     (False, {"DEFER": "off", "UNTRUSTED": "reject"}),
@@ -390,10 +396,16 @@ def test_inherited_listener_where_proc_is_missing(run, server_path, mode):
     (True, {"TRUST": "0.0.0.0/0 ::/0"}),
 ], ids=str)
 def test_accept_is_deferred_where_nobody_is_held_up(waiting_path, deferred, variables):
-    env = environment(LOG="none", **variables)
-    seconds, backlog = map(int, subprocess.check_output([waiting_path, "deferral"], env=env).split())
+    seconds, backlog = deferral(waiting_path, 16, **variables)
     assert (seconds > 0) == deferred
     assert backlog == 16 if not deferred else backlog >= 1024
+
+
+def test_the_longest_backlog_is_not_cut(waiting_path):
+    longest = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    if longest <= 1024:
+        pytest.skip("the system's longest backlog is no longer than the one that deferring asks for")
+    assert deferral(waiting_path, -1, DEFER="on")[1] == longest
 
 
 @pytest.mark.parametrize("mode", ["loop", "epoll"])

@@ -1882,14 +1882,14 @@ CASE(clients_that_leave_are_forgotten)
 	}
 }
 
-/* TCP_DEFER_ACCEPT and the backlog of a new listener, for the tests to judge. */
-static void print_deferral(void)
+/* TCP_DEFER_ACCEPT and the backlog of a listener with this one, for the tests to judge. */
+static void print_deferral(int backlog)
 {
 	int listener = socket(AF_INET, SOCK_STREAM, 0), seconds = -1;
 	socklen_t size = sizeof(seconds), info_size = sizeof(struct tcp_info);
 	struct tcp_info info = {0};
 
-	CHECK(listen(listener, 16) == 0);
+	CHECK(listen(listener, backlog) == 0);
 	CHECK(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) == 0);
 	CHECK(getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &info_size) == 0);
 	printf("%d %u\n", seconds, info.tcpi_sacked);
@@ -1897,8 +1897,8 @@ static void print_deferral(void)
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && strcmp(argv[1], "deferral") == 0) {
-		print_deferral();
+	if (argc == 3 && strcmp(argv[1], "deferral") == 0) {
+		print_deferral(atoi(argv[2]));
 		return 0;
 	}
 	return run_case(argc, argv);

@@ -154,7 +154,7 @@ static void put(const char *bytes, size_t len)
 
 static void put_gap(void)
 {
-	static const char *const gaps[] = {" ", ",", "\t", "  ", " ,\r ", ",,"};
+	static const char *const gaps[] = {" ", ",", "\t", "  ", " ,\t ", ",,"};
 	unsigned gap = take(64);
 	put(gaps[gap % 6], strlen(gaps[gap % 6]));
 	for (unsigned i = 0; gap == 63 && !text.wide && i < 5000; i++)

@@ -192,20 +192,28 @@ struct setting {
 	bool fixed, roots;	  /* the file is the fixed one; and so has to be root's */
 	bool read;		  /* it is read */
 	bool wrong;		  /* whatever is in it */
+	bool alone;		  /* it is named by the caller, not by the variables */
 };
 
 static const struct setting settings[] = {
-	{{NULL}, true, true, true, false},
-	{{"TRUEPEER_RULES=%"}, false, false, true, false},
-	{{"TRUEPEER_RULES=%"}, true, true, true, false},
-	{{"TRUEPEER_RULES=%", "TRUEPEER_TRUST=10.0.0.0/8"}, false, false, true, false},
-	{{"TRUEPEER_RULES=%", "TRUEPEER_LOG=none"}, false, false, true, false},
-	{{"TRUEPEER_TRUST=10.0.0.0/8"}, true, true, false, false},
-	{{"TRUEPEER_HEADER=optional"}, true, true, true, true},
-	{{"TRUEPEER_RULES=% x"}, false, false, true, true},
-	{{"TRUEPEER_RULES=rules"}, true, true, false, true},
-	{{"TRUEPEER_RULES=" MISSING}, true, true, false, true},
-	{{NULL}, false, false, false, false},
+	{{NULL}, true, true, true, false, false},
+	{{"TRUEPEER_RULES=%"}, false, false, true, false, false},
+	{{"TRUEPEER_RULES=%"}, true, true, true, false, false},
+	{{"TRUEPEER_RULES=%", "TRUEPEER_TRUST=10.0.0.0/8"},
+	 false,
+	 false,
+	 true,
+	 false,
+	 false},
+	{{"TRUEPEER_RULES=%", "TRUEPEER_LOG=none"}, false, false, true, false, false},
+	{{"TRUEPEER_TRUST=10.0.0.0/8"}, true, true, false, false, false},
+	{{"TRUEPEER_HEADER=optional"}, true, true, true, true, false},
+	{{"TRUEPEER_RULES=% x"}, false, false, true, true, false},
+	{{"TRUEPEER_RULES=rules"}, true, true, false, true, false},
+	{{"TRUEPEER_RULES=" MISSING}, true, true, false, true, false},
+	{{NULL}, false, false, false, false, false},
+	{{"TRUEPEER_RULES=%"}, false, false, true, false, true},
+	{{"TRUEPEER_RULES=%"}, true, true, true, false, true},
 };
 
 #define SETTINGS (sizeof settings / sizeof *settings)
@@ -273,13 +281,15 @@ static void check(const struct setting *setting, const char *text, size_t size)
 	char texts[2][128];
 	const char *variables[3];
 	struct reading reading = {0};
+	const struct tp_mistake_sink sink = {add_mistake, &reading};
 	write_variables(setting, texts, variables);
 	const char *fixed = setting->fixed ? fake.path : MISSING;
 	fake.armed = true;
-	if (fake.early)
+	if (fake.early && !setting->alone)
 		keep_file(variables, fixed);
-	struct tp_ruleset *ruleset = tp_ruleset_read(
-		variables, NULL, fixed, (struct tp_mistake_sink){add_mistake, &reading});
+	struct tp_ruleset *ruleset =
+		setting->alone ? tp_ruleset_read_file(fake.path, fixed, sink)
+			       : tp_ruleset_read(variables, NULL, fixed, sink);
 	fake.armed = false;
 	LAW(ruleset && fake.opened == fake.closed);
 	add_policy(&reading, &ruleset->policy);

@@ -100,7 +100,7 @@ READS = [[], [BYTE] * 9, [BREAK, PART + 7, BREAK, PART + 70], [FAIL], [PART + 7,
 
 def files():
     good, bad = b"# relays\r\nlisten 25 [::]:587 /x from 10.0.0.0/8\nlog file:/x\nmax-pending 3\nuntrusted reject", b"from x"
-    plain = [bytes([variables, kind, 0]) + text for variables in range(11) for kind in range(12) for text in (good, bad, b"")]
+    plain = [bytes([variables, kind, 0]) + text for variables in range(13) for kind in range(12) for text in (good, bad, b"")]
     moved = [bytes([1, PLAIN + 6 * early, len(moves), *moves]) + text
              for early in (0, 1) for moves in READS for text in (good, bad, b"")]
     return plain + moved + [bytes([0, PLAIN, 0]) + text.encode() for text in SETTINGS]
@@ -137,9 +137,10 @@ def elf(wide, interpreter, needed, note=b"", more=0, pairs=3):
 
 def elves():
     go = struct.pack("<III4s", 4, 8, 4, b"Go")
+    gnu = struct.pack("<III4s20x", 4, 17, 3, b"GNU")
     good = [elf(wide, *what) for wide in (True, False) for what in (
         (b"/lib64/ld-linux-x86-64.so.2", b"libc.so.6"), (b"/lib/ld-musl-x86_64.so.1", b"libc.so"),
-        (b"", b"libc.musl-x86_64.so.1", go), (b"x", b"libc.so.6"), (b"ld.so.1", b""), (b"x" * 40, b"y" * 80))]
+        (b"", b"libc.musl-x86_64.so.1", go), (b"", b"", gnu * 2 + go), (b"x", b"libc.so.6"), (b"ld.so.1", b""), (b"x" * 40, b"y" * 80))]
     foreign = good[0][:5] + b"\2" + good[0][6:18] + b"\0\x15" + good[0][20:]
     large = [elf(False, b"", b"libc.so.6", more=more, pairs=pairs) for more, pairs in ((200, 3), (0, 600))]
     return [*good, foreign, *large, *(one[:cut] for one in good[::5] for cut in (3, 20, 52, 60, 100, 200)), b"#!/bin/sh\n"]

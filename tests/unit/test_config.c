@@ -466,18 +466,32 @@ START_TEST(the_file_of_counters_is_named)
 END_TEST
 
 static const struct {
-	const char *variable;
+	const char *variable, *text;
 	size_t len;
 } stats_alone[] = {
-	{"TRUEPEER_STATS=/a", 2}, {"TRUEPEER_STATS=/a /b", 0}, {"TRUEPEER_STATS=a", 0},
-	{"TRUEPEER_STATS=", 0},	  {"TRUEPEER_TRUST=/a", 0},
+	{"TRUEPEER_STATS=/a", "", 2},
+	{"TRUEPEER_STATS=/a /b", "", 0},
+	{"TRUEPEER_STATS=a", "", 0},
+	{"TRUEPEER_STATS=", "", 0},
+	{"TRUEPEER_TRUST=/a", "", 0},
+	{"TRUEPEER_STATS=", "stats /ab", 3},
+	{"TRUEPEER_STATS=", "from all\n  stats '/a b' # c\r\nfrom all", 4},
+	{"TRUEPEER_STATS=/a", "stats /ab", 2},
+	{"TRUEPEER_STATS=a", "stats /ab", 0},
+	{"TRUEPEER_STATS=", "stats /a /b", 0},
+	{"TRUEPEER_STATS=", "stats", 0},
+	{"TRUEPEER_STATS=", "stats '/a", 0},
+	{"TRUEPEER_STATS=", "# stats /ab\nfrom stats /ab", 0},
 };
 
 START_TEST(the_file_of_counters_can_be_asked_for_alone)
 {
 	const char *const variables[] = {"TRUEPEER_LISTEN=x", stats_alone[_i].variable,
 					 NULL};
-	ck_assert_uint_eq(tp_config_stats(variables).len, stats_alone[_i].len);
+	const struct tp_config config = {.variables = variables,
+					 .text = stats_alone[_i].text,
+					 .len = strlen(stats_alone[_i].text)};
+	ck_assert_uint_eq(tp_config_stats(&config).len, stats_alone[_i].len);
 }
 END_TEST
 
@@ -674,8 +688,9 @@ START_TEST(a_program_is_named_or_not)
 			  *const ours[] = {"postfix", "smtpd", NULL},
 			  *const unknown[] = {NULL};
 	bool all = programs[0].named && (_i < 3 || strchr(programs[_i].variable, '/'));
-	ck_assert(tp_config_names_program(variables, ours) == programs[_i].named);
-	ck_assert(tp_config_names_program(variables, unknown) == all);
+	const struct tp_config config = {.variables = variables};
+	ck_assert(tp_config_names_program(&config, ours) == programs[_i].named);
+	ck_assert(tp_config_names_program(&config, unknown) == all);
 }
 END_TEST
 
@@ -760,6 +775,19 @@ START_TEST(a_path_is_a_place_to_listen)
 	ck_assert_mem_eq(rule.listen[1].path.text, "/run/a.sock", 11);
 	ck_assert_uint_gt(rule.listen[1].first_port, rule.listen[1].last_port);
 	ck_assert_ptr_null(rule.listen[0].path.text);
+}
+END_TEST
+
+START_TEST(a_path_is_one_that_a_socket_can_have)
+{
+	char variable[128] = "TRUEPEER_LISTEN=";
+	char *path = variable + strlen(variable);
+	memset(path, '/', 108);
+	ck_assert_uint_eq(rule_of(variable).listen[0].path.len, 108);
+	path[108] = 'x';
+	struct result result = read_one(variable);
+	ck_assert_uint_eq(result.count, 1);
+	assert_word(&result.mistakes[0], path);
 }
 END_TEST
 
@@ -856,6 +884,7 @@ static const char *const same[] = {
 	"from 10.0.0.1 header optional",
 	"from 10.0.0.1 header optional\n",
 	"from 10.0.0.1 header optional\r\n",
+	"from 10.0.0.1 header optional\r",
 	"\tfrom\t10.0.0.1\theader\toptional\t",
 	"from 10.0.0.1,header,optional",
 	"header optional from 10.0.0.1",
@@ -896,6 +925,9 @@ static const struct {
 	  {3, "from", "x"},
 	  {3, "from", "y"},
 	  {3, "timeout", "0"}}},
+	{"# all\rfrom all", {{1, NULL, "\r"}}},
+	{"from all\r\n# all\rfrom all\r\nfrom x", {{2, NULL, "\r"}, {3, "from", "x"}}},
+	{"from all\r\r\n", {{1, NULL, "\r"}}},
 	{"from", {{1, "from", NULL}}},
 	{"\nfrom all timeout # 3s", {{2, "timeout", NULL}}},
 	{"listen 25", {{1, NULL, NULL}}},
@@ -958,10 +990,12 @@ START_TEST(a_nul_is_a_byte_like_any_other_that_is_wrong)
 	static const char *const named[] = {"TRUEPEER_RULES=/r", NULL};
 	static const char key[] = "from all\nfrom\0 all", value[] = "from 10.0.0.1\0",
 			  path[] = "log 'file:/a\0b'\nfrom all", alone[] = "\0from all",
+			  listen[] = "listen '/run/a\0b' from unix",
 			  comment[] = "from all #\0\0\n";
 	ck_assert(!read_both(named, key, sizeof key - 1).ok);
 	ck_assert(!read_both(named, value, sizeof value - 1).ok);
 	ck_assert(!read_both(named, path, sizeof path - 1).ok);
+	ck_assert(!read_both(named, listen, sizeof listen - 1).ok);
 	ck_assert(!read_both(named, alone, sizeof alone - 1).ok);
 	ck_assert(read_both(named, comment, sizeof comment - 1).ok);
 }
@@ -995,11 +1029,14 @@ START_TEST(a_file_may_be_for_some_programs)
 {
 	static const char *const none[] = {NULL}, *const ours[] = {"postfix", "smtpd",
 								   NULL};
-	struct result result = read_config(&(struct tp_config){
-		none, "/r", limits[_i].text, strlen(limits[_i].text), ours});
+	const struct tp_config config = {none, "/r", limits[_i].text,
+					 strlen(limits[_i].text), ours};
+	struct result result = read_config(&config);
 	ck_assert_uint_eq(result.count, 0);
 	ck_assert(result.policy.limited == limits[_i].limited);
 	ck_assert(result.policy.named == limits[_i].named);
+	ck_assert(tp_config_names_program(&config, ours) ==
+		  (limits[_i].named || !limits[_i].limited));
 }
 END_TEST
 
@@ -1253,6 +1290,7 @@ int main(void)
 	tcase_add_loop_test(tcase, unix_may_be_trusted_where_the_word_is_beside_a_mistake,
 			    0, sizeof beside_a_mistake / sizeof *beside_a_mistake);
 	tcase_add_test(tcase, a_path_is_a_place_to_listen);
+	tcase_add_test(tcase, a_path_is_one_that_a_socket_can_have);
 	tcase_add_test(tcase, sockname_is_the_kernels_or_the_headers);
 	tcase_add_loop_test(tcase, keys_follow_the_variables, 0, (int)tp_setting_count);
 	tcase_add_test(tcase, a_line_is_a_rule);

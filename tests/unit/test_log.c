@@ -206,6 +206,18 @@ START_TEST(a_file_that_cannot_be_opened_is_told_on_standard_error)
 }
 END_TEST
 
+START_TEST(a_fifo_without_reader_is_not_waited_for)
+{
+	char other[80];
+	snprintf(other, sizeof other, "%s/stderr", folder);
+	put_at_stderr(open_file(other));
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	open_log(TP_LOG_FILE, TP_LOG_WARNING); /* would block for ever */
+	ck_assert_ptr_nonnull(strstr(content_of(other), path));
+	unlink(other);
+}
+END_TEST
+
 START_TEST(a_path_too_long_is_told_on_standard_error)
 {
 	static char endless[PATH_MAX + 1];
@@ -461,6 +473,7 @@ static void add_target_tests(TCase *tcase)
 	tcase_add_test(tcase, none_is_silent);
 	tcase_add_test(tcase, a_mistake_is_told_even_with_none);
 	tcase_add_test(tcase, a_file_that_cannot_be_opened_is_told_on_standard_error);
+	tcase_add_test(tcase, a_fifo_without_reader_is_not_waited_for);
 	tcase_add_test(tcase, a_path_too_long_is_told_on_standard_error);
 }
 

@@ -328,6 +328,26 @@ START_TEST(many_rules_say_what_one_after_the_other_says)
 }
 END_TEST
 
+START_TEST(rules_of_one_source_are_passed_at_once)
+{
+	static struct tp_rule made[MANY];
+	static struct tp_prefix sources[MANY];
+	static uint64_t memory[TP_SOURCES_MEMORY(MANY) / 8 + 1];
+	struct tp_policy policy = {.rules = made, .rule_count = MANY};
+	size_t steps = 0;
+	for (size_t i = 0; i < MANY; i++) {
+		const char *text = i == 0 ? "10.1.0.0/16" : i % 2 ? "10.0.0.0/8" : "::/0";
+		ck_assert_ptr_null(tp_prefix_parse(text, strlen(text), &sources[i]));
+		made[i].trust = (struct tp_prefix_set){&sources[i], 1, 0};
+		tp_prefix_set_finish(&made[i].trust);
+	}
+	tp_policy_gather_sources(&policy, memory);
+	for (size_t at = policy.sources.prefixes.ipv4_count; at; steps++)
+		at = policy.sources.outer[at - 1];
+	ck_assert_uint_eq(steps, 2);
+}
+END_TEST
+
 START_TEST(a_path_is_in_scope_by_its_every_byte)
 {
 	struct tp_listen listens[] = {
@@ -437,6 +457,7 @@ int main(void)
 	tcase_add_test(tcase, a_rule_with_places_does_not_listen_nowhere);
 	tcase_add_table(tcase, rules_say_what_becomes_of_a_connection, matches);
 	tcase_add_loop_test(tcase, many_rules_say_what_one_after_the_other_says, 0, 8);
+	tcase_add_test(tcase, rules_of_one_source_are_passed_at_once);
 	tcase_add_test(tcase, a_path_is_in_scope_by_its_every_byte);
 	tcase_add_test(tcase, rules_listen_where_any_of_them_may);
 	tcase_add_table(tcase, connections_are_deferred_where_a_rule_asks_for_it, defers);
