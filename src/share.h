@@ -32,6 +32,7 @@ struct tp_passed {
 	uint32_t headers; /* tp_connection's; what they said is on the socket (peer.h) */
 	int32_t usual_low_water; /* SO_RCVLOWAT, as the program has it */
 	int32_t fd;
+	int32_t unused; /* or the bytes up to the struct's end would be of the stack */
 };
 
 #define TP_PASSED_MAX 64 /* at once */

@@ -55,6 +55,12 @@ static const char *header(int number)
 	return line;
 }
 
+/* This program to execute, or what runs it under a tool. */
+static inline const char *self(void)
+{
+	return getenv("SELF") ? getenv("SELF") : "/proc/self/exe";
+}
+
 static int descriptors(void)
 {
 	DIR *folder = opendir("/proc/self/fd");

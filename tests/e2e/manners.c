@@ -722,7 +722,7 @@ CASE(errno_is_zero_when_the_program_starts)
 CASE(exec_that_fails_leaves_its_errno)
 {
 	static char *const command[] = {"nothing", NULL};
-	char *const again[] = {arguments[0], "listeners_come_and_go", NULL};
+	static char *const again[] = {"manners", "listeners_come_and_go", NULL};
 	posix_spawn_file_actions_t *actions = NULL;
 	pid_t child, spawned;
 
@@ -739,8 +739,8 @@ CASE(exec_that_fails_leaves_its_errno)
 		      errno == ENOENT);
 		CHECK(fexecve(0, command, environ) == -1 && errno == EACCES);
 		errno = EXDEV;
-		CHECK(posix_spawn(&spawned, arguments[0], actions, NULL, again,
-				  environ) == 0);
+		CHECK(posix_spawn(&spawned, self(), actions, NULL, again, environ) ==
+		      0);
 		CHECK(errno == EXDEV);
 		check_child(spawned);
 		_exit(0);

@@ -216,6 +216,12 @@ static void mode_fork(int listener)
 	}
 }
 
+/* This program to execute, or what runs it under a tool. */
+static const char *self(void)
+{
+	return getenv("SELF") ? getenv("SELF") : "/proc/self/exe";
+}
+
 /* inetd: the child is another program, and has the connection as standard input. */
 static void mode_exec(int listener)
 {
@@ -230,7 +236,7 @@ static void mode_exec(int listener)
 			if (fd != 0)
 				close(fd);
 			close(listener);
-			execl("/proc/self/exe", "server", "child", (char *)NULL);
+			execl(self(), "server", "child", (char *)NULL);
 			_exit(1);
 		}
 		close(fd);
@@ -570,7 +576,7 @@ static void mode_prefork_exec(int listener)
 		if (fork() == 0) {
 			die_with_parent();
 			fcntl(listener, F_SETFD, 0);
-			become(i, "/proc/self/exe", argv);
+			become(i, self(), argv);
 			_exit(1);
 		}
 	wait(NULL); /* for all, as SIGCHLD is ignored */

@@ -172,8 +172,6 @@ userdb {{
   args = uid={mail} gid={mail_group} home={folder}/home
 }}
 """
-if harness.RUNTIME:
-    DOVECOT += "default_vsz_limit = 0\n"  # sanitizers take terabytes
 
 
 @pytest.fixture

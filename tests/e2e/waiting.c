@@ -246,7 +246,7 @@ static void handle(int number, int flags)
 
 static void alarm_in(int ms)
 {
-	struct itimerval timer = {.it_value = {.tv_usec = ms * 1000}};
+	struct itimerval timer = {.it_value = {ms / 1000, ms % 1000 * 1000}};
 
 	CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
 }
@@ -261,7 +261,7 @@ CASE(accept_is_interrupted_by_a_handler)
 	late_begin(listener, 1);
 	handle(SIGALRM, 0);
 	began = now_ms();
-	alarm_in(50);
+	alarm_in(50 * slowness);
 	CHECK(accept(listener, NULL, NULL) == -1 && errno == EINTR);
 	CHECK(handled == 1 && took(began, 45, 500));
 }
@@ -282,7 +282,7 @@ static void accept_goes_on(void)
 
 	handle(SIGALRM, SA_RESTART);
 	CHECK(pthread_create(&thread, NULL, finish_after_signal, &late) == 0);
-	alarm_in(50);
+	alarm_in(50 * slowness);
 	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && handled == 1);
 	CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
 }
@@ -307,7 +307,7 @@ CASE(accept_is_interrupted_by_a_handler_that_was_set_before_the_first_connection
 	handle(SIGALRM, 0);
 	late = late_connect(listener, 1); /* accept parks it and goes to sleep */
 	began = now_ms();
-	alarm_in(50);
+	alarm_in(50 * slowness);
 	CHECK(accept(listener, NULL, NULL) == -1 && errno == EINTR);
 	CHECK(took(began, 45, 500));
 	late_finish(&late);
@@ -797,9 +797,9 @@ CASE(poll_is_interrupted_even_by_a_handler_with_restart)
 
 	late_begin(listener, 1);
 	handle(SIGALRM, SA_RESTART);
-	alarm_in(50);
+	alarm_in(50 * slowness);
 	CHECK(wait_by(POLL, listener, -1, 2000) == -1 && errno == EINTR);
-	alarm_in(50);
+	alarm_in(50 * slowness);
 	CHECK(wait_by(SELECT, listener, -1, 2000) == -1 && errno == EINTR);
 }
 
@@ -1080,7 +1080,7 @@ static void inherit(int flags, bool with_set)
 			CHECK(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, listener, &event) == 0);
 		snprintf(first, sizeof(first), "%d", listener);
 		snprintf(second, sizeof(second), "%d", set);
-		execl("/proc/self/exe", "waiting", arguments[1], first, second, NULL);
+		execl(self(), "waiting", arguments[1], first, second, NULL);
 		CHECK(false);
 	}
 }
@@ -1230,7 +1230,7 @@ CASE(blocking_accept_sleeps_in_a_thread_that_was_woken_for_something_else)
 	set = epoll_with(pipes[0], EPOLLIN, DATA);
 	handle(SIGALRM, SA_RESTART);
 	CHECK(pthread_create(&thread, NULL, finish_after_signal, &late) == 0);
-	alarm_in(100);
+	alarm_in(100 * slowness);
 	CHECK(shows(set, 0, DATA));
 	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && handled == 1);
 	CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
@@ -1434,6 +1434,7 @@ CASE(vforked_child_does_no_harm)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addclose(&actions, listener);
 	CHECK(posix_spawn(&child, "/bin/true", &actions, NULL, command, environ) == 0);
+	posix_spawn_file_actions_destroy(&actions);
 	check_child(child);
 	late_finish(&late);
 	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
@@ -1454,7 +1455,7 @@ CASE(executed_program_inherits_nothing_parked)
 	late_begin(listener, 2);
 	snprintf(text, sizeof(text), "%d", before);
 	if ((child = fork()) == 0) {
-		execl("/proc/self/exe", "waiting", arguments[1], text, NULL);
+		execl(self(), "waiting", arguments[1], text, NULL);
 		_exit(1);
 	}
 	check_child(child);

@@ -116,10 +116,14 @@ class Place:
 
     def preload(self):
         """Installs the library; returns the environment that loads it."""
+        if harness.REPORTS:
+            self.write(harness.REPORTS, "")
+            self.mount("--bind", harness.REPORTS, self.path(harness.REPORTS))
         self.path(LIBRARIES).mkdir(parents=True, exist_ok=True)
         copies = [shutil.copy(library, self.path(LIBRARIES)) for library in [harness.LIBRARY, *harness.RUNTIME]]
+        self.preloaded = ":".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies)
         variables = {f"TRUEPEER_{name}": value for name, value in self.extra.items()}
-        return {"LD_PRELOAD": " ".join(f"{LIBRARIES}/{Path(copy).name}" for copy in copies),
+        return {"LD_PRELOAD": self.preloaded,
                 "TRUEPEER_TRUST": f"{BALANCER4},{OTHER4},{BALANCER6}", **variables}
 
     @staticmethod
@@ -150,7 +154,7 @@ class Place:
 
     def recipe(self, name):
         """The text that the manual gives; none for a daemon that starts without the library."""
-        return "" if self.plain else RECIPES[name]
+        return "" if self.plain else RECIPES[name].replace(f"{LIBRARIES}/libtruepeer.so", self.preloaded)
 
     def use_unit(self, name):
         """Takes the environment from the manual's drop-in for a service of systemd, and nothing else."""
