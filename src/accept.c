@@ -11,10 +11,8 @@
 
 #include "admit.h"
 #include "clock.h"
-#include "events.h"
 #include "listener.h"
 #include "names.h"
-#include "owner.h"
 #include "park.h"
 #include "peer.h"
 #include "policy.h"
@@ -95,8 +93,7 @@ static int accept_ready(const struct tp_accept *call)
 static int accept_parked(const struct tp_policy *policy, const struct tp_accept *call)
 {
 	struct tp_connection connection;
-	if (tp_owner_is_copy())
-		tp_park_forked();
+	tp_park_settle();
 	if (!tp_park_take(policy, call->fd, &connection))
 		return RETRY;
 	set_flags(connection.fd, call->four ? call->flags : 0);
@@ -113,10 +110,8 @@ enum tp_parked tp_accept_park(const struct tp_policy *policy, int listener,
 		tp_watch_add(listener, TP_SEARCHED);
 	if (parked == TP_PARKED_IN_SET && search && tp_share_any())
 		tp_listener_attach_door(listener);
-	if (parked == TP_PARKED_NOT) {
-		tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
-		tp_admit_reset(connection->fd);
-	}
+	if (parked == TP_PARKED_NOT)
+		tp_admit_turn_away(connection, TP_REASON_NO_PLACE);
 	return parked;
 }
 

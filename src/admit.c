@@ -369,6 +369,12 @@ void tp_admit_reset(int fd)
 	tp_real()->close(fd);
 }
 
+void tp_admit_turn_away(const struct tp_connection *connection, enum tp_reason reason)
+{
+	refuse(connection, reason, NULL);
+	tp_admit_reset(connection->fd);
+}
+
 void tp_admit_end(int fd)
 {
 	dissolve(fd);

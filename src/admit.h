@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "connection.h"
+#include "outcome.h"
 #include "policy.h"
 
 enum tp_admission {
@@ -46,8 +47,11 @@ bool tp_admit_resume(const struct tp_policy *policy, struct tp_connection *conne
  * it. */
 void tp_admit_reset(int fd);
 
-/* The same, but leaves the descriptor open: it has no peer, and reads as reset and then
- * as ended. */
+/* Refuses one for a reason that has nothing to do with its header, and ends it so. */
+void tp_admit_turn_away(const struct tp_connection *connection, enum tp_reason reason);
+
+/* The same as tp_admit_reset, but leaves the descriptor open: it has no peer, and reads
+ * as reset and then as ended. */
 void tp_admit_end(int fd);
 
 /* Only TCP carries PROXY headers; SCTP, SMC and the like are none of our business. A

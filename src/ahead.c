@@ -7,7 +7,6 @@
 #include "accept.h"
 #include "admit.h"
 #include "backstage.h"
-#include "events.h"
 #include "park.h"
 #include "policy.h"
 #include "ready.h"
@@ -20,8 +19,7 @@ static bool keep(int listener, const struct tp_connection *connection)
 {
 	if (tp_ready_keep(listener, connection))
 		return true;
-	tp_event(connection, TP_OUTCOME_REJECTED, TP_REASON_NO_PLACE, NULL);
-	tp_admit_reset(connection->fd);
+	tp_admit_turn_away(connection, TP_REASON_NO_PLACE);
 	return false;
 }
 

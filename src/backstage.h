@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "owner.h"
 #include "park.h"
 
 struct tp_backstage {
@@ -18,8 +17,7 @@ static inline struct tp_backstage tp_backstage_enter(void)
 {
 	struct tp_backstage stage = {.saved = errno};
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &stage.cancel_state);
-	if (tp_owner_is_copy())
-		tp_park_forked();
+	tp_park_settle();
 	return stage;
 }
 

@@ -2,7 +2,6 @@
 #include "config.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "setting.h"
 
@@ -406,13 +405,14 @@ static void tell_if_empty(struct reading *reading)
 	reading->sink.tell(reading->sink.context, &mistake);
 }
 
+/* In any case of letters, whatever the program's locale takes for one. */
 static bool mentions_unix(const char *text, size_t len)
 {
 	static const char word[] = "unix";
-	for (; len >= strlen(word); text++, len--)
-		if (!strncasecmp(text, word, strlen(word)))
-			return true;
-	return false;
+	size_t same = 0;
+	for (size_t i = 0; i < len && same < strlen(word); i++)
+		same = (text[i] | 0x20) == word[same] ? same + 1 : (text[i] | 0x20) == *word;
+	return same == strlen(word);
 }
 
 /* Beside a mistake nobody knows what the other words would have meant, or the file that

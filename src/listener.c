@@ -90,6 +90,14 @@ void tp_listener_fork(void)
 	errno = saved;
 }
 
+void tp_listener_exit(void)
+{
+	if (!tp_share_any() || !tp_room_any() || tp_owner_is_borrowed())
+		return;
+	for (int fd = tp_watch_next(0); fd >= 0; fd = tp_watch_next(fd + 1))
+		tp_listener_share(fd);
+}
+
 /*
  * Deferred connections stay out of the way until their first bytes are there. They sit
  * in the backlog meanwhile, which has to hold them.
@@ -181,8 +189,7 @@ static void forget_ready(int listener)
 
 static void close_listener(int fd)
 {
-	if (tp_owner_is_copy())
-		tp_park_forked();
+	tp_park_settle();
 	if (tp_owner_is_borrowed())
 		return;
 	if (tp_share_any())

@@ -32,6 +32,9 @@ bool tp_listener_gather(int fd);
 /* The sets that hold the listener get to hold the door of its channel. Changes errno. */
 void tp_listener_attach_door(int fd);
 
+/* When the process ends, by exit(3): who is parked waits for the others. */
+void tp_listener_exit(void);
+
 /* close(2); what waits for a listener goes with it. */
 int tp_listener_close(int fd);
 

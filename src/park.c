@@ -225,3 +225,9 @@ void tp_park_forked(void)
 	}
 	tp_owner_settle();
 }
+
+void tp_park_settle(void)
+{
+	if (tp_owner_is_copy())
+		tp_park_forked();
+}

@@ -38,7 +38,9 @@ bool tp_park_take(const struct tp_policy *policy, int listener,
 /* The listener is gone: its connections are reset, as those in the kernel's queue are. */
 void tp_park_close(int listener);
 
-/* In a child after fork, and, where no handler is called, if tp_owner_is_copy. */
+/* In a child after fork: its copies go. And: if this is one of a bare clone(2), where no
+ * handler has been called. */
 void tp_park_forked(void);
+void tp_park_settle(void);
 
 #endif

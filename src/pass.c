@@ -129,8 +129,7 @@ static void refuse(const struct tp_connection *connection)
 	enum tp_reason reason = connection->sender_len ? TP_REASON_NO_PLACE
 				: connection->seen     ? TP_REASON_CUT
 						       : TP_REASON_PROBE;
-	tp_event(connection, TP_OUTCOME_REJECTED, reason, NULL);
-	tp_admit_reset(connection->fd);
+	tp_admit_turn_away(connection, reason);
 }
 
 bool tp_pass_gather(const struct tp_policy *policy, int listener)

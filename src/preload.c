@@ -41,6 +41,8 @@
  *                   may drop its privileges or chroot before the first use
  *   first listen,   the settings are read, the log is opened
  *   first accept
+ *
+ *   exit            what is parked goes to the other processes
  */
 static void open_stats(void)
 {
@@ -75,6 +77,11 @@ __attribute__((constructor)) static void load(void)
 	tp_names_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));
 	tp_inherited_read();
 	errno = saved;
+}
+
+__attribute__((destructor)) static void unload(void)
+{
+	tp_listener_exit();
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)

@@ -277,8 +277,8 @@ size_t tp_share_get(uint64_t key, struct tp_passed *passed)
 
 void tp_share_forked(void)
 {
-	if (atomic_load(&channel_count))
-		atomic_store(&tp_share_count, 1);
+	if (atomic_load(&channel_count) && !tp_share_any())
+		atomic_store(&tp_share_count, 1); /* not in vain: the page is shared */
 }
 
 static bool goes_along(uint64_t key)

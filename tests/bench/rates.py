@@ -90,6 +90,8 @@ def report(name, subject, samples, paper):
     mine = [way for way in samples if way.server == "truepeer" and not way.front]
     paper.figure(f"{name}: rate, v1, v2", *(ratio(found[way.name], found[way.base]) for way in mine),
                  goal=subject.goal)
+    bare = [way for way in samples if way.server == "bare"]
+    paper.figure(f"{name}: three bare calls", *(ratio(found[way.name], found[way.base]) for way in bare))
     if subject.native:
         paper.figure(f"{name}: to its own support",
                      *(ratio(found[way.name], found[f"native {way.header}"]) for way in mine), goal=1.0)

@@ -50,7 +50,7 @@ SUBJECTS = {
 
 class Way(NamedTuple):
     name: str
-    server: str  # plain, again (another plain one), native, truepeer or libproxyproto
+    server: str  # plain, again (another plain one), native, bare, truepeer or libproxyproto
     header: str  # what the client sends
     base: str = ""  # the way that it is compared with
     front: str = ""  # haproxy, or go-mmproxy
@@ -71,6 +71,7 @@ def ways(subject):
     for v in "v1", "v2":
         found.append(Way(f"truepeer {v}", "truepeer", v, f"{v} as payload" if subject.swallows else plain))
     base = "v2 as payload" if subject.swallows else plain
+    found.append(Way("three bare calls v2", "bare", "v2", base, seen=PROBE))
     if os.environ.get("LIBPROXYPROTO"):
         found.append(Way("libproxyproto v2", "libproxyproto", "v2", base))
     if not subject.window:
@@ -81,12 +82,13 @@ def ways(subject):
                     Way("HAProxy, truepeer", "truepeer", "none", "HAProxy", "haproxy", seen=PROBE)]
 
 
-class WithRival(daemons.Place):
-    """Another library of this kind."""
+class WithOther(daemons.Place):
+    """Another library of this kind, in place of ours."""
+
+    other = None
 
     def environment(self):
-        rival = str(Path(os.environ["LIBPROXYPROTO"]).resolve())
-        return {**environment(plain=True), "LD_PRELOAD": rival, "LIBPROXYPROTO_MUST_USE_PROTOCOL_HEADER": "1"}
+        return {**environment(plain=True), "LD_PRELOAD": str(self.other), "LIBPROXYPROTO_MUST_USE_PROTOCOL_HEADER": "1"}
 
 
 class Instances:
@@ -95,6 +97,7 @@ class Instances:
     def __init__(self, subject, own, folder, **variables):
         self.subject, self.own, self.folder, self.variables = subject, own, folder, variables
         self.stack, self.targets, self.fronts = contextlib.ExitStack(), {}, {}
+        self.others = {"bare": own.bare, "libproxyproto": Path(os.environ.get("LIBPROXYPROTO", "")).resolve()}
 
     def __enter__(self):
         return self
@@ -111,8 +114,9 @@ class Instances:
     def target(self, server):
         if server not in self.targets:
             folder, run = self.run(server)
-            kind = WithRival if server == "libproxyproto" else daemons.Place
+            kind = WithOther if server in self.others else daemons.Place
             place = kind(run, folder, self.own.loop, server != "truepeer", self.variables, server == "native")
+            place.other = self.others.get(server)
             self.targets[server] = self.subject.start(place)
         return self.targets[server]
 
@@ -161,7 +165,7 @@ listen front
     def verify_libraries(self, way):
         """That they are where they should be, and only there."""
         loaded = {name for pid in family(self.target(way.server).pid) for name in preloaded(pid)}
-        libraries = {"truepeer": harness.LIBRARY, "libproxyproto": os.environ.get("LIBPROXYPROTO", "")}
+        libraries = {"truepeer": harness.LIBRARY, **self.others}
         if loaded != {Path(path).name for server, path in libraries.items() if server == way.server}:
             raise Unfit(f"{way.name}: the server has loaded {', '.join(loaded) or 'no library'}")
 
@@ -176,7 +180,7 @@ listen front
 def preloaded(pid):
     """The libraries of this kind in a process."""
     with contextlib.suppress(OSError):
-        return set(re.findall(r"/(lib(?:truepeer|proxyproto)[^/]*\.so)$", Path(f"/proc/{pid}/maps").read_text(), re.M))
+        return set(re.findall(r"/((?:libtruepeer|libproxyproto|bare)[^/]*\.so)$", Path(f"/proc/{pid}/maps").read_text(), re.M))
     return set()
 
 

@@ -27,7 +27,7 @@ def bench(tmp_path, *words, **variables):
 def test_accept_loop_is_measured_and_drawn(tmp_path):
     done = bench(tmp_path, "accept-loop")
     assert done.returncode == 0, done.stderr
-    for way in "no header", "v1 as payload", "v2 as payload", "truepeer v1", "truepeer v2":
+    for way in "no header", "v1 as payload", "v2 as payload", "truepeer v1", "truepeer v2", "three bare calls v2":
         assert re.search(rf"^  {way} +[1-9]\d+ ", done.stdout, re.M), done.stdout
     assert re.search(r"^  accept-loop: .* (met|MISSED)$", done.stdout, re.M), done.stdout
     if shutil.which("gnuplot"):

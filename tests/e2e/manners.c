@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -721,13 +722,13 @@ CASE(errno_is_zero_when_the_program_starts)
 /* In a child that has closed what it does not know, as many close it before they exec. */
 CASE(exec_that_fails_leaves_its_errno)
 {
-	static char *const command[] = {"manners", "nothing", NULL};
+	static char *const command[] = {"nothing", NULL};
 	posix_spawn_file_actions_t *actions = NULL;
 	pid_t child, spawned;
 
 	listener_new();
 	if ((child = fork()) == 0) {
-		closefrom(3);
+		syscall(SYS_close_range, 3, ~0U, 0);
 		CHECK(execve("/no/thing", command, environ) == -1 && errno == ENOENT);
 		CHECK(execv("/no/thing", command) == -1 && errno == ENOENT);
 		CHECK(execvp("/no/thing", command) == -1 && errno == ENOENT);
@@ -738,8 +739,9 @@ CASE(exec_that_fails_leaves_its_errno)
 		      errno == ENOENT);
 		CHECK(fexecve(0, command, environ) == -1 && errno == EACCES);
 		errno = EXDEV;
-		CHECK(posix_spawn(&spawned, self(), actions, NULL, command, environ) ==
-		      0);
+		/* Of another libc than this one may be: without LD_PRELOAD. */
+		CHECK(posix_spawn(&spawned, "/bin/true", actions, NULL, command,
+				  command + 1) == 0);
 		CHECK(errno == EXDEV);
 		check_child(spawned);
 		_exit(0);

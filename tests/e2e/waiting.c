@@ -1327,6 +1327,30 @@ CASE(forked_child_that_closes_the_listener_leaves_the_set_alone)
 	CHECK(shows(set, DEADLINE_MS / 2, DATA) && accepts(listener, &late));
 }
 
+/* As workers end that have had their share of work, or too little of it. */
+CASE(process_that_ends_leaves_the_late_to_the_others)
+{
+	int listener = listener_new(SOCK_NONBLOCK), pipes[2], set;
+	struct late late;
+	pid_t child;
+
+	CHECK(pipe(pipes) == 0);
+	if ((child = fork()) == 0) {
+		set = epoll_with(listener, EPOLLIN, DATA);
+		control(set, EPOLL_CTL_ADD, pipes[0], EPOLLIN, OTHER);
+		CHECK(!shim || (shows(set, 500, DATA) && accepts_nothing(listener)));
+		CHECK(shows(set, 1000, OTHER));
+		exit(0);
+	}
+	late = late_connect(listener, 1);
+	nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	CHECK(write(pipes[1], "x", 1) == 1);
+	check_child(child);
+	set = epoll_with(listener, EPOLLIN, DATA);
+	late_finish(&late);
+	CHECK(shows(set, DEADLINE_MS / 2, DATA) && accepts(listener, &late));
+}
+
 /* Some look at their listener now and then, among other things that they wait for. */
 CASE(shared_listener_that_nobody_waits_for_is_accepted_from)
 {
