@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "await.h"
@@ -259,10 +260,11 @@ enum tp_admission tp_admit_again(const struct tp_policy *policy,
 
 bool tp_admit_is_late(const struct tp_connection *connection)
 {
-	char byte;
-	return !connection->rule->header_optional && !connection->headers &&
-	       connection->deadline_ms <= tp_clock_ms() &&
-	       recv(connection->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) <= 0;
+	bool excused = !connection->seen &&
+		       (connection->headers || connection->rule->header_optional);
+	struct pollfd fd = {.fd = connection->fd, .events = POLLIN};
+	return !excused && connection->deadline_ms <= tp_clock_ms() &&
+	       tp_real()->poll(&fd, 1, 0) <= 0;
 }
 
 static bool is_stream(int fd)

@@ -34,7 +34,10 @@ enum tp_admission tp_admit(const struct tp_policy *policy, int listener,
 enum tp_admission tp_admit_again(const struct tp_policy *policy,
 				 struct tp_connection *connection, struct tp_news news);
 
-/* Whether a WAITING one can only be refused: its time is over and nothing has come. */
+/*
+ * Whether a WAITING one can only be refused: its time is over, and what it needs has not
+ * come (SO_RCVLOWAT is set to that).
+ */
 bool tp_admit_is_late(const struct tp_connection *connection);
 
 /*

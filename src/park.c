@@ -142,6 +142,15 @@ static bool look_at(const struct tp_policy *policy, struct tp_room *room,
 	return place && decide(policy, place, (struct tp_news){.ended = ended}, out);
 }
 
+/* The timer, which comes first: there may always be others who are ready. */
+static bool has_rung(const struct epoll_event *events, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (events[i].data.u64 == TP_ROOM_TIMER)
+			return true;
+	return false;
+}
+
 /*
  * Goes through the news of a pinned room until there are none, so that a thread which
  * looked at the same moment and left a connection to us has not done so in vain.
@@ -153,15 +162,12 @@ static bool settle(const struct tp_policy *policy, struct tp_room *room,
 	bool sound = tp_room_is_sound(room);
 	for (int rounds = 0; sound && rounds < 64; rounds++) {
 		int n = tp_room_news(room, events, 16);
-		bool alarm = false;
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.u64 == TP_ROOM_TIMER)
-				alarm = true;
-			else if (look_at(policy, room, &events[i], out))
-				return true;
-		}
-		if (alarm && expire(policy, room, out))
+		if (has_rung(events, n) && expire(policy, room, out))
 			return true;
+		for (int i = 0; i < n; i++)
+			if (events[i].data.u64 != TP_ROOM_TIMER &&
+			    look_at(policy, room, &events[i], out))
+				return true;
 		sound = !atomic_load(&room->broken);
 		if (n <= 0)
 			break;

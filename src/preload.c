@@ -25,6 +25,7 @@
 #include "ruleset.h"
 #include "sets.h"
 #include "share.h"
+#include "sleep.h"
 #include "stats.h"
 #include "waits.h"
 #include "watch.h"
@@ -72,6 +73,7 @@ __attribute__((constructor)) static void load(void)
 	if (*tp_environ() || rules_file) {
 		tp_share_adopt();
 		tp_listener_inherit();
+		tp_sleep_make_mark();
 		open_stats();
 	}
 	tp_names_expect_destinations(rules_file || tp_environ_has("SOCKNAME"));

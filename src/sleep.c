@@ -8,9 +8,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "real.h"
@@ -26,19 +30,49 @@
 		 */
 #define TIME_OVER (-2)
 
-/* The seal on a listener that is emulated: random, as the tag of the peer record is. */
-static const uint8_t seal[16] = {0x5c, 0x0e, 0xb3, 0x77, 0x19, 0xd4, 0x8a, 0x60,
-				 0xf2, 0x3b, 0x95, 0xe1, 0x4d, 0xa8, 0x26, 0x01};
+/*
+ * The mark on a listener that is emulated: a tag by which others know it, and what nobody
+ * can guess. For as the listener's Fast Open key it makes the cookies by which strangers
+ * prove their address (RFC 7413, tcp(7)).
+ */
+static const uint8_t tag[6] = {0x5c, 0x0e, 0xb3, 0x77, 0x19, 0x02};
+static struct {
+	uint8_t bytes[16];
+	atomic_bool made;
+} our_mark;
+
+bool tp_sleep_make_mark(void)
+{
+	uint8_t *secret = our_mark.bytes + sizeof tag;
+	const size_t size = sizeof our_mark.bytes - sizeof tag;
+	if (atomic_load_explicit(&our_mark.made, memory_order_acquire))
+		return true;
+	memcpy(our_mark.bytes, tag, sizeof tag);
+	if (syscall(SYS_getrandom, secret, size, GRND_NONBLOCK) != (long)size)
+		return false;
+	atomic_store_explicit(&our_mark.made, true, memory_order_release);
+	return true;
+}
 
 /* These two say what was known last where the kernel does not tell (seccomp(2)). */
 
-static bool has_mark(int listener)
+enum key { NO_KEY, MARK, FOREIGN };
+
+static enum key read_key(int listener)
 {
 	uint8_t key[32];
 	socklen_t size = sizeof key;
 	if (getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size))
-		return tp_watch_has(listener, TP_EMULATED);
-	return size == sizeof seal && !memcmp(key, seal, sizeof seal);
+		return tp_watch_has(listener, TP_EMULATED) ? MARK : NO_KEY;
+	if (!size)
+		return NO_KEY;
+	return size == sizeof our_mark.bytes && !memcmp(key, tag, sizeof tag) ? MARK
+									      : FOREIGN;
+}
+
+static bool has_mark(int listener)
+{
+	return read_key(listener) == MARK;
 }
 
 static bool has_flag(int listener)
@@ -68,18 +102,40 @@ bool tp_sleep_is_due(int listener)
 	return due;
 }
 
+/* The program's own key, which its other servers may have too, stays. */
+static bool put_mark(int listener)
+{
+	enum key key = read_key(listener);
+	if (key == NO_KEY && tp_sleep_make_mark())
+		return !setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY,
+				   our_mark.bytes, sizeof our_mark.bytes);
+	errno = ENOPROTOOPT;
+	return key == MARK;
+}
+
+static bool is_listener(int fd)
+{
+	int listens = 0;
+	socklen_t size = sizeof listens;
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+}
+
 bool tp_sleep_emulate(int listener)
 {
 	int flags = fcntl(listener, F_GETFL);
-	bool marked = has_mark(listener), flagged = flags & O_NONBLOCK;
 	if (flags < 0)
 		return false;
-	if (flagged && !marked) {
+	if (!is_listener(listener)) {
+		tp_watch_forget(listener); /* another has its number by now */
 		errno = EINVAL;
 		return false;
 	}
-	if (!marked &&
-	    setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, seal, sizeof seal))
+	bool flagged = flags & O_NONBLOCK;
+	if (flagged && !has_mark(listener)) {
+		errno = EINVAL;
+		return false;
+	}
+	if (!put_mark(listener))
 		return false;
 	if (!flagged && fcntl(listener, F_SETFL, flags | O_NONBLOCK))
 		return false;
@@ -97,20 +153,24 @@ int64_t tp_sleep_deadline(int listener)
 	return tp_clock_ns() + (int64_t)limit.tv_sec * 1000000000 + limit.tv_usec * 1000;
 }
 
-/* What the program's signal handlers make of an accept that sleeps. */
+/* What the program's signal handlers make of an accept that sleeps; those of blocked
+ * signals are not called. */
 struct handlers {
 	bool interrupt;	     /* some, without SA_RESTART */
 	bool restart;	     /* others: it goes on */
 	sigset_t restarting; /* which these are */
+	sigset_t blocked;
 };
 
 static void look_up_handlers(struct handlers *handlers)
 {
 	*handlers = (struct handlers){0};
 	sigemptyset(&handlers->restarting);
+	pthread_sigmask(SIG_BLOCK, NULL, &handlers->blocked);
 	for (int number = 1; number < NSIG; number++) {
 		struct sigaction action;
-		if (sigaction(number, NULL, &action) || action.sa_handler == SIG_DFL ||
+		if (sigismember(&handlers->blocked, number) == 1 ||
+		    sigaction(number, NULL, &action) || action.sa_handler == SIG_DFL ||
 		    action.sa_handler == SIG_IGN)
 			continue;
 		bool restarts = action.sa_flags & SA_RESTART;
@@ -205,14 +265,13 @@ static void close_signals(void *fd)
  * poll never goes on after a handler and does not tell which it was. So the signals with
  * SA_RESTART are held back for as long, and a signalfd(2) ends the sleep instead.
  */
-static int sleep_beside_signals(struct bed *bed, const sigset_t *restarting)
+static int sleep_beside_signals(struct bed *bed, const struct handlers *handlers)
 {
 	sigset_t mask;
-	int n, signals = signalfd(-1, restarting, SFD_CLOEXEC | SFD_NONBLOCK);
+	int n, signals = signalfd(-1, &handlers->restarting, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
 		return tp_real()->ppoll(bed->fds, bed->count, NULL, NULL);
-	pthread_sigmask(SIG_BLOCK, NULL, &mask);
-	sigorset(&mask, &mask, restarting);
+	sigorset(&mask, &handlers->blocked, &handlers->restarting);
 	bed->fds[bed->count] = (struct pollfd){.fd = signals, .events = POLLIN};
 	pthread_cleanup_push(close_signals, &signals);
 	n = tp_real()->ppoll(bed->fds, bed->count + 1, NULL, &mask);
@@ -226,7 +285,7 @@ static int sleep_for_ever(struct bed *bed)
 	struct handlers handlers;
 	look_up_handlers(&handlers);
 	if (handlers.restart && handlers.interrupt)
-		return sleep_beside_signals(bed, &handlers.restarting);
+		return sleep_beside_signals(bed, &handlers);
 	int n = tp_real()->ppoll(bed->fds, bed->count, NULL, NULL);
 	return n < 0 && errno == EINTR && !handlers.interrupt ? 0 : n;
 }

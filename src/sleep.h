@@ -6,7 +6,8 @@
  * does not sleep on a blocking listener. So once a connection is parked there, O_NONBLOCK
  * is set on it for good and accept sleeps in poll instead. All processes that share the
  * listener have to know that it is blocking in the program's eyes: a mark in the
- * listener's Fast Open key tells them, as the peer record does on connections.
+ * listener's Fast Open key tells them, as the peer record does on connections. A key that
+ * the program has set itself stays; there accept sleeps in the kernel.
  */
 #ifndef TP_SLEEP_H
 #define TP_SLEEP_H
@@ -15,6 +16,10 @@
 #include <stdint.h>
 
 /* Safe in threads and forked children. */
+
+/* Makes what others cannot guess of the mark, now rather than when it is needed: a program
+ * may not be allowed getrandom(2) later. False when it cannot be had. */
+bool tp_sleep_make_mark(void);
 
 /* Whether the program wants accept on this listener to sleep. */
 bool tp_sleep_is_blocking(int listener);

@@ -54,9 +54,15 @@ class Member:
         return None if data else "closed"
 
     def send(self):
-        """The next piece. A kernel that takes none has been told of the end: receive will be, too."""
-        with contextlib.suppress(OSError):
+        """The next piece. A kernel that takes none has been told of the end: receive will be, too,
+        but for a reset, which it tells only once."""
+        try:
             self.socket.send(self.pieces.pop(0))
+        except ConnectionResetError:
+            return "reset"
+        except OSError:
+            pass
+        return None
 
 
 class Crowd:
@@ -126,7 +132,8 @@ class Crowd:
             return
         if not member.pieces:
             return self.end(member, "left")
-        member.send()
+        if outcome := member.send():
+            return self.end(member, outcome)
         if member.pieces or member.leave:
             with self.lock:
                 heapq.heappush(self.due, (when + member.gap, next(self.order), member))

@@ -166,12 +166,7 @@ def test_dripping_clients_are_served_as_themselves(trial):
 def test_silent_clients_are_reset_in_time(trial):
     if not trial.target.resets:
         pytest.skip("the server defers them itself")
-    members = trial.silent + trial.endless
-    if trial.target.staff and not MEASURED:
-        # A process that ends while they wait with it closes them; rare, on a busy machine.
-        members = [member for member in members if member.outcome != "closed"]
-        assert len(members) > SILENT * 0.9
-    check_in_time(members, trial.deadline)
+    check_in_time(trial.silent + trial.endless, trial.deadline)
 
 
 def test_no_descriptor_is_left_open(trial):

@@ -274,6 +274,13 @@ static void *finish_after_signal(void *argument)
 	return NULL;
 }
 
+static void *finish_soon(void *argument)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+	late_finish(argument);
+	return NULL;
+}
+
 static void accept_goes_on(void)
 {
 	int listener = listener_new(0), fd;
@@ -296,6 +303,26 @@ CASE(accept_goes_on_after_a_handler_with_restart_beside_one_without)
 {
 	handle(SIGUSR2, 0);
 	accept_goes_on();
+}
+
+/* A signal that the program has blocked is no reason to wake up, again and again. */
+CASE(accept_sleeps_while_a_blocked_signal_is_pending)
+{
+	int listener = listener_new(0), fd;
+	struct late late = late_begin(listener, 1);
+	struct rusage used;
+	pthread_t thread;
+	sigset_t blocked;
+
+	handle(SIGUSR1, SA_RESTART);
+	handle(SIGUSR2, 0);
+	sigemptyset(&blocked), sigaddset(&blocked, SIGUSR1);
+	CHECK(sigprocmask(SIG_BLOCK, &blocked, NULL) == 0 && raise(SIGUSR1) == 0);
+	CHECK(pthread_create(&thread, NULL, finish_soon, &late) == 0);
+	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && handled == 0);
+	CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
+	CHECK(getrusage(RUSAGE_THREAD, &used) == 0);
+	CHECK(used.ru_utime.tv_usec + used.ru_stime.tv_usec < 100000);
 }
 
 CASE(accept_is_interrupted_by_a_handler_that_was_set_before_the_first_connection)
@@ -1483,6 +1510,49 @@ CASE(executed_program_inherits_nothing_parked)
 		_exit(1);
 	}
 	check_child(child);
+}
+
+/* It makes the cookies of TCP Fast Open: who knows it forges the balancer's address. */
+CASE(key_of_a_listener_is_not_that_of_another_program)
+{
+	int listener = listener_new(0);
+	unsigned char key[33] = {0};
+	char text[sizeof(key)] = "";
+	socklen_t size = sizeof(key);
+	pid_t child;
+
+	late_begin(listener, 1);
+	CHECK(getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &size) == 0);
+	CHECK(size == (shim ? 16 : 0));
+	for (size_t i = 0; i < size; i++) /* an argument holds no zeros */
+		text[i] = (char)(key[i] | 1);
+	if (arguments[2] != NULL) {
+		for (size_t i = 0, same = 0; i < size; i++)
+			CHECK((same += arguments[2][i] == text[i]) < 12);
+		return;
+	}
+	if ((child = fork()) == 0) {
+		execl(self(), "waiting", arguments[1], text, NULL);
+		_exit(1);
+	}
+	check_child(child);
+}
+
+/* As inetd's children: the connection gets the number that the listener had. */
+CASE(connection_in_the_place_of_a_listener_keeps_its_client)
+{
+	int listener = listener_new(0), client, fd;
+
+	for (int i = 0; i < 2; i++) {
+		client = client_new(listener, i);
+		CHECK(wait_by(POLL, listener, -1, 500) == 1);
+		CHECK((fd = accept(listener, NULL, NULL)) >= 0);
+	}
+	CHECK(dup2(fd, listener) == listener);
+	say(client, "x", 1);
+	CHECK(wait_by(POLL, listener, -1, 500) == 1 && is_client(listener, client, 1));
+	CHECK((fcntl(listener, F_GETFL) & O_NONBLOCK) == 0);
+	CHECK(wait_by(SELECT, listener, -1, 500) == 1 && is_client(listener, client, 1));
 }
 
 static void close_above_2(int way)

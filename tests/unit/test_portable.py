@@ -18,7 +18,7 @@ IN_BOTH = set("""__errno_location __stack_chk_fail abort bind clock_gettime conn
 fchmod fcntl getauxval getenv geteuid getpid getrlimit getsockname getsockopt link madvise memchr memcmp
 memcpy memmove memrchr memset mkostemp mmap munmap open openat posix_fallocate pread
 program_invocation_short_name pthread_setcancelstate pwrite read readlink readlinkat recv recvmsg rename
-sendmsg setsockopt shutdown sigaction sigaddset sigemptyset signalfd sigorset sigprocmask socket socketpair
+sendmsg setsockopt shutdown sigaction sigaddset sigemptyset signalfd sigismember sigorset sigprocmask socket socketpair
 strchr strcspn strlen strncat strncmp strnlen strrchr strstr strtol syscall timerfd_create timerfd_gettime
 timerfd_settime unlink unsetenv writev""".split())
 # These may be missing: src/portable.c sees to that, and the compiler's start files.

@@ -377,6 +377,28 @@ START_TEST(header_and_deadline_may_come_together)
 }
 END_TEST
 
+/* There may always be others who are ready. */
+START_TEST(deadline_is_kept_beside_a_crowd_that_is_ready)
+{
+	struct guest silent = park(), ready[10];
+	advance(TIMEOUT_MS - 1);
+	for (size_t i = 0; i < COUNT(ready); i++) {
+		char header[V1_MAX];
+		size_t len = put_header(header, 1000 + (unsigned)i);
+		ready[i] = park();
+		send_all(ready[i].client, header, len);
+		await_bytes(ready[i].connection.fd, len);
+	}
+	advance(1);
+	for (size_t i = 0; i < COUNT(ready); i++) {
+		struct tp_connection connection = take_at(&inn);
+		if (!i)
+			goes_by_reset(silent);
+		leave(ready[i], &connection);
+	}
+}
+END_TEST
+
 /* ---- bounds ---- */
 
 START_TEST(whoever_has_waited_longest_goes_when_there_are_too_many)
@@ -1081,6 +1103,7 @@ int main(void)
 		silent_client_is_handed_over_at_its_deadline_where_headers_are_optional);
 	tcase_add_table(tcase, each_has_a_deadline_of_its_own, timeouts);
 	tcase_add_test(tcase, header_and_deadline_may_come_together);
+	tcase_add_test(tcase, deadline_is_kept_beside_a_crowd_that_is_ready);
 	tcase_add_test(tcase, whoever_has_waited_longest_goes_when_there_are_too_many);
 	tcase_add_test(tcase, late_comer_to_an_early_place_does_not_go_first);
 	tcase_add_test(tcase, no_more_wait_than_a_quarter_of_the_descriptors);

@@ -397,18 +397,45 @@ START_TEST(deadline_comes_along)
 }
 END_TEST
 
-/* There is no use in passing on one whose time is over. */
-START_TEST(late_one_is_ended_rather_than_passed_on)
+/* Parked, and its time is over. */
+static struct guest park_late(const void *bytes, size_t len)
 {
 	set_policy("TRUEPEER_TIMEOUT=1ms");
-	struct guest guest = arrive(&inn, NULL, 0);
+	struct guest guest = arrive(&inn, bytes, len);
 	while (tp_clock_ms() < guest.connection.deadline_ms)
 		poll(NULL, 0, 1);
 	tp_park(&policy, inn.listener, &guest.connection, false);
+	return guest;
+}
+
+static const char *const beginnings[] = {"", "PROXY TCP4 "};
+
+/* There is no use in passing on one whose time is over. */
+START_TEST(late_one_is_ended_rather_than_passed_on)
+{
+	struct guest guest = park_late(beginnings[_i], strlen(beginnings[_i]));
 	ck_assert(tp_pass_on(&policy, inn.listener));
 	ck_assert(!has_letters());
 	ck_assert(was_reset(guest.client));
 	ck_assert(!tp_room_any());
+	close(guest.client);
+}
+END_TEST
+
+/* It was in time, and nobody had any. */
+START_TEST(late_one_with_its_header_is_passed_on)
+{
+	struct guest guest = park_late("PROXY", 5);
+	struct tp_connection connection;
+	char header[V1_MAX];
+	size_t len = put_header(header, 1234);
+	send_all(guest.client, header + 5, len - 5);
+	await_bytes(guest.connection.fd, len);
+	ck_assert(tp_pass_on(&policy, inn.listener));
+	ck_assert(tp_pass_gather(&policy, inn.listener));
+	ck_assert(tp_park_take(&policy, inn.listener, &connection));
+	ck_assert_uint_eq(connection.peer.client.port, 1234);
+	close(connection.fd);
 	close(guest.client);
 }
 END_TEST
@@ -544,7 +571,8 @@ int main(int argc, char **argv)
 	tcase_add_test(tcase, strangers_cannot_send);
 	tcase_add_table(tcase, crowd_goes_through_the_channel, crowds);
 	tcase_add_test(tcase, deadline_comes_along);
-	tcase_add_test(tcase, late_one_is_ended_rather_than_passed_on);
+	tcase_add_table(tcase, late_one_is_ended_rather_than_passed_on, beginnings);
+	tcase_add_test(tcase, late_one_with_its_header_is_passed_on);
 	tcase_add_test(tcase, one_process_takes_what_another_has_left);
 	tcase_add_test(tcase, channel_goes_through_exec_with_its_listener);
 	tcase_add_test(tcase, only_what_is_a_channel_is_adopted);
