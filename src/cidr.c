@@ -62,8 +62,7 @@ const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *pref
 		addr = unmapped;
 		length -= MAPPED_BITS;
 	}
-	prefix->family = addr.family;
-	prefix->length = (uint8_t)length;
+	*prefix = (struct tp_prefix){.family = addr.family, .length = (uint8_t)length};
 	memcpy(prefix->ip, addr.ip, sizeof prefix->ip);
 	return NULL;
 }

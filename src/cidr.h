@@ -29,8 +29,8 @@ struct tp_prefix_set {
 /*
  * Reads text[0..len): an address, or an address, "/" and a length in decimal. Strict: a
  * length beyond the family's, bits set behind the length and anything more are errors.
- * An IPv4-mapped IPv6 prefix becomes the IPv4 prefix. Returns NULL, or what is wrong
- * (static text).
+ * An IPv4-mapped IPv6 prefix becomes the IPv4 prefix. The tag is 0. Returns NULL, or what
+ * is wrong (static text).
  */
 const char *tp_prefix_parse(const char *text, size_t len, struct tp_prefix *prefix);
 

@@ -400,6 +400,7 @@ def test_io_uring(start, folder):
         assert_cause("io-uring", "io_uring", server.pid)
 
 
+@harness.foreign
 @pytest.mark.parametrize("inherited", [False, True])
 def test_somebody_else_accepts(inherited, start):
     program, port = find("systemd-socket-activate", "systemd"), free_port()

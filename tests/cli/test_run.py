@@ -11,9 +11,9 @@ import harness
 import programs
 import pytest
 from conftest import TRUEPEER, assert_wrong, environment, truepeer
-from harness import LIBRARY, Program, find, parse, unsanitized
+from harness import LIBRARY, Program, find, foreign, parse
 
-pytestmark = unsanitized("the programs it starts are without the runtime, which the library wants", "memory")
+pytestmark = foreign
 REFUSED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 TRUST = ["--trust", "loopback"]
 

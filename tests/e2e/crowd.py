@@ -27,10 +27,11 @@ class Member:
     """One connection: what it sends, what came back, and how and when it ended."""
 
     def __init__(self, address, pieces=(), gap=0, until=rb"\n", leave=False):
+        self.began, self.ended = time.monotonic(), None  # not after the server has begun to count
         self.socket = socket.create_connection(address, 1)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
-        self.fd, self.began, self.ended = self.socket.fileno(), time.monotonic(), None
+        self.fd = self.socket.fileno()
         self.pieces, self.gap, self.leave = list(pieces), gap, leave
         self.until = re.compile(until, re.S)
         self.reply = b""

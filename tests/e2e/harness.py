@@ -93,6 +93,10 @@ def unsanitized(reason, *kinds):
                               reason=f"not under {SANITIZER.strip()}: {reason}")
 
 
+FOREIGN = "MemorySanitizer's runtime, which the library wants, is in our own programs only"
+foreign = unsanitized(FOREIGN, "memory")  # marks tests that start other programs, not by Program
+
+
 def rules_in(folder):
     """rules(text): the path of a rules file in the folder."""
     def write(text):
@@ -131,7 +135,7 @@ class Program:
 
     def __init__(self, argv, env, folder, fds=()):
         if "=memory" in SANITIZER and "LD_PRELOAD" in env and argv[0] not in COMPILED:
-            pytest.skip("MemorySanitizer's runtime, which the library wants, is in our own programs only")
+            pytest.skip(FOREIGN)
         self.log = folder / f"stderr.{time.monotonic_ns()}"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(list(map(str, argv)), env=env, cwd=folder, pass_fds=fds,

@@ -5,12 +5,17 @@
  * their rights, lock themselves up in a folder and close all descriptors.
  */
 #include <fcntl.h>
+#include <sanitizer/asan_interface.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* The runtime declares them so in its own sources alone. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_suppressions(void);
+void __sanitizer_on_print(const char *text);
 
 /* Called before the runtime is ready, too. */
 #define EXPORT __attribute__((visibility("default"), no_sanitize("thread")))
@@ -30,8 +35,7 @@ EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 	return setrlimit64(resource, (const struct rlimit64 *)limit);
 }
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
+/* ---- options, for servers that start without any in their environment ---- */
 
 /*
  * The runtime is behind the library, so that it sees the library's calls. A cancelled
@@ -45,6 +49,27 @@ EXPORT const char *__asan_default_options(void)
 	       "detect_odr_violation=0:detect_leaks=0";
 }
 
+/* That threads end with their program is the programs' affair. */
+EXPORT const char *__tsan_default_options(void)
+{
+	return "report_thread_leaks=0:die_after_fork=0";
+}
+
+/*
+ * What is reported and is no race:
+ *   - The kernel's order between EPOLL_CTL_MOD and the wait that it arms is not known to
+ *     TSan: a thread that closes what another has armed seems to race. Nothing of ours is
+ *     read or written in that frame.
+ *   - Postfix logs in a signal handler, by malloc; Apache ends in one.
+ */
+EXPORT const char *__tsan_default_suppressions(void)
+{
+	return "race_top:interceptor_epoll_ctl\n"
+	       "signal:libpostfix-util.so\n"
+	       "signal:apache2\n"
+	       "signal:mod_mpm_prefork.so\n";
+}
+
 /* ---- reports, kept where a process cannot lose them: in memory that is a file ---- */
 
 #ifdef TP_REPORTS
@@ -52,10 +77,14 @@ enum { ROOM = 1 << 20 };
 
 static char *reports;
 
-static void keep(const char *report)
+/* Calls nothing that the runtime would watch: it is in the midst of its report. */
+EXPORT void __sanitizer_on_print(const char *text)
 {
-	size_t used = strnlen(reports, ROOM);
-	snprintf(reports + used, ROOM - used, "%s", report);
+	size_t used = 0;
+	while (reports && used < ROOM && reports[used] != '\0')
+		used++;
+	while (reports && used < ROOM && *text != '\0')
+		reports[used++] = *text++;
 }
 
 __attribute__((constructor)) static void keep_reports(void)
@@ -69,7 +98,5 @@ __attribute__((constructor)) static void keep_reports(void)
 	close(fd);
 	reports = map;
 	__sanitizer_set_report_fd((void *)STDERR_FILENO);
-	__asan_set_error_report_callback(keep);
 }
-#endif
 #endif

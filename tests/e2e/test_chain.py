@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import (ask, connect, environment, exchange, is_refused, name, parse, read_all, v1, v1_six,
-                     v2)
+from harness import (ask, connect, environment, exchange, foreign, is_refused, name, parse, read_all,
+                     v1, v1_six, v2)
 
 CLIENT = "inet 203.0.113.7 56324"
 INNER = "inet 127.9.9.9 1111"  # a balancer behind the balancer
@@ -204,6 +204,7 @@ while sys.stdin.readline():
 """
 
 
+@foreign
 @pytest.mark.parametrize("rest, client, payload", [(v2() + b"payload", CLIENT, b"payload"),
                                                    (b"payload", INNER, b"payload"),
                                                    (v2() + v1("198.51.100.66"), CLIENT, v1("198.51.100.66"))])

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, is_refused, private_mounts, read_all,
-                     v1, v1_six, v2)
+from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, foreign, is_refused, private_mounts,
+                     read_all, v1, v1_six, v2)
 
 NLB = "header_placement"
 
@@ -210,6 +210,7 @@ def test_system_log_that_was_started_anew_is_found_again(private_dev, server_pat
         assert b'"two"' in log.recv(65536)
 
 
+@foreign
 def test_system_log_is_written_to_from_a_chroot(private_dev, tmp_path):
     dev, start = private_dev
     (tmp_path / "empty").mkdir()
@@ -260,6 +261,7 @@ def test_program_learns_that_the_sender_is_the_client(answer, data, variables, k
     assert (info["kind"], info["client"], info["sender"], info["destination"]) == (kind, me, me, None)
 
 
+@foreign
 def test_truepeer_get_fails_as_getpeername_does():
     script = """if True:
         import os, socket, sys

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from harness import (HERE, PATIENCE, ask, connect, delivered, environment, eventually, exchange, find, free_port,
-                     is_refused, listener, listens, name, parse, v1, v1_six, v2)
+from harness import (HERE, PATIENCE, ask, connect, delivered, environment, eventually, exchange, find, foreign,
+                     free_port, is_refused, listener, listens, name, parse, v1, v1_six, v2)
 from test_servers import connected_from
 from test_stats import counted
 
@@ -117,6 +117,7 @@ REFUSED = {
 }
 
 
+@foreign
 @pytest.mark.parametrize("data, variables", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("fds", [[0], [0, 1, 2], [5, 9]], ids=str)
 def test_refused_connection_is_reset_and_its_descriptors_stay_ended(superserver, tmp_path, data, variables, fds):
@@ -156,7 +157,7 @@ def reset_after(data):
     return connection
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "library"])
+@pytest.mark.parametrize("plain", [True, pytest.param(False, marks=foreign)], ids=["plain", "library"])
 def test_connection_that_was_reset_before_the_start_is_not_read(plain):
     data = v1() + b"payload"
     with reset_after(data) as connection:
@@ -180,6 +181,7 @@ def test_header_is_read_once_under_a_superserver_that_has_the_library(spawner, s
     assert ask(server.port, v1(), second) == ("-", CLIENT, "", second)
 
 
+@foreign
 def test_header_is_read_once_by_the_first_of_two_programs(superserver, server_path):
     port = superserver(["/bin/sh", "-c", 'TRUEPEER_INHERITED=0 exec "$0" child', server_path])
     second = v1("198.51.100.9")
@@ -205,6 +207,7 @@ def datagrams():
     return receiver
 
 
+@foreign
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_descriptors_are_left_alone(kind):
     fd = OTHERS[kind]()
@@ -243,8 +246,9 @@ def activated(run):
     return start
 
 
-@pytest.mark.parametrize("options, inherited", [(["--inetd"], "0"), (["--inetd"], "0,1"), ([], "listen-fds"),
-                                                ([], "3")])
+@pytest.mark.parametrize("options, inherited", [(["--inetd"], "0"), (["--inetd"], "0,1"),
+                                                pytest.param([], "listen-fds", marks=foreign),
+                                                pytest.param([], "3", marks=foreign)])
 def test_systemd_accepts_and_the_client_is_reported(activated, server_path, options, inherited):
     child = [server_path, "child"] if options else ["/bin/sh", "-c", 'exec "$0" child <&3', server_path]
     port = activated(*options, command=child, inherited=inherited)
@@ -252,6 +256,7 @@ def test_systemd_accepts_and_the_client_is_reported(activated, server_path, opti
         assert ask(port, header, b"payload") == ("-", CLIENT, "", b"payload")
 
 
+@foreign
 @pytest.mark.parametrize("inherited, client", [("0", "203.0.113.7"), (None, "127.1.2.3")])
 def test_vsftpd_under_systemd_logs_the_client(activated, tmp_path, inherited, client):
     log, config = tmp_path / "vsftpd.log", tmp_path / "vsftpd.conf"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, listener, name, parse, read_all,
-                     rules_in, v1, v1_six, v2)
+from harness import (HERE, PATIENCE, connect, environment, eventually, exchange, find, foreign, listener, name, parse,
+                     read_all, rules_in, v1, v1_six, v2)
 from test_stats import counted, stats
 
 CLIENT, DESTINATION = "inet 203.0.113.7 56324", "inet 198.51.100.1 443"
@@ -358,6 +358,7 @@ def test_ipv4_destination_goes_with_the_socket_to_other_programs(run, host, head
             assert read_all(client).decode() == repr(("198.51.100.1", 443) if goes else own)
 
 
+@foreign
 @pytest.mark.parametrize("sockname, more", [(None, 0), ("kernel", 1), ("header", 1)])
 def test_getsockname_costs_a_look_at_the_socket_and_only_where_asked_for(tmp_path, sockname, more):
     strace = find("strace", "strace")

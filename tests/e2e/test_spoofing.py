@@ -14,8 +14,8 @@ import sys
 
 import pytest
 
-from harness import (PATIENCE, ask, connect, environment, eventually, exchange, is_refused, name, parse,
-                     reference, v1, v1_six, v2)
+from harness import (PATIENCE, ask, connect, environment, eventually, exchange, foreign, is_refused, name,
+                     parse, reference, v1, v1_six, v2)
 
 BALANCER, STRANGER = "127.0.0.1", "127.0.0.2"
 CLIENT = "inet 203.0.113.7 56324"
@@ -299,6 +299,7 @@ def stranger_is_passed_and_stays_a_stranger(listener):
         assert socket.socket(fileno=number).getpeername() == said
 
 
+@foreign
 @pytest.mark.parametrize("rooms", [None, "1024"])
 @pytest.mark.parametrize("slot", [True, False], ids=["slot", "table"])
 @pytest.mark.parametrize("function", CASES)

@@ -35,7 +35,7 @@ IDLE = 0.02 if MEASURED else 0.2 * SLOWNESS  # of a processor
 GIVE_UP = 1 * SLOWNESS
 
 
-def soon(condition, within=3):
+def soon(condition, within=3 * SLOWNESS):
     """Like eventually, for what a failed trial shall not wait long for."""
     deadline = time.monotonic() + within
     while not (result := condition()) and time.monotonic() < deadline:
@@ -68,6 +68,17 @@ def typical(target, attempts=5):
     return statistics.median(times)
 
 
+def at_rest(target):
+    """How many descriptors its processes have, once the last of them has started."""
+    counts = None
+    for _ in range(10):
+        before, counts = counts, descriptors(target.pid, target.staff)
+        if counts == before:
+            break
+        select.select([], [], [], 0.1 * SLOWNESS)
+    return counts
+
+
 def short_header(i):
     return v1(f"1.2.3.{i + 1}", 1000 + i, "5.6.7.8", 80)
 
@@ -81,7 +92,7 @@ def put_through(target, deadline, gap):
     seen = SimpleNamespace(target=target, deadline=deadline)
     typical(target)
     seen.alone = typical(target)
-    before = descriptors(target.pid, target.staff)
+    before = at_rest(target)
     with Crowd(target.port) as crowd:
         silent = crowd.silent(1)
         seen.beside_one = typical(target)
@@ -210,6 +221,7 @@ def test_case_fortified(verdicts, case):
     assert verdicts["test_case_fortified", case].result() is None
 
 
+@unsanitized("clang, whose tool it is, does not fortify poll", "memory")
 def test_fortified_program_really_is(fortified_path):
     symbols = fortified_path.read_bytes()
     assert b"__poll_chk" in symbols and b"__ppoll_chk" in symbols
@@ -225,7 +237,7 @@ def test_oldest_go_when_too_many_wait(serve):
         assert outcomes(silent) == ["reset"] * 2 + [None] * 4
         assert greet(Target(server.port, server.pid, by_name))[0] < AT_ONCE
         assert crowd.wait(silent) == []
-        check_in_time(silent[2:], 2)
+        check_in_time(silent[3:], 2)  # one may go for the well-behaved one, who waits a moment, too
     lines = server.stderr.splitlines()
     assert len(lines) == 6 and all("too many connections wait for their header" in line for line in lines[:2])
 

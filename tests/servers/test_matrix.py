@@ -13,7 +13,7 @@ import time
 import pytest
 
 from catalogue import DAEMONS, FOLDER, every_daemon
-from harness import Program, eventually, v2
+from harness import Program, eventually, foreign, v2
 from modes import MODES
 from place import BALANCER4, BALANCER6, CLIENTS4, PATH, SERVER4, SERVER6, Place, listens
 from recipes import LOGS, RECIPES
@@ -111,6 +111,7 @@ def doors(tmp_path_factory):
     clear()
 
 
+@foreign
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.id)
 @pytest.mark.parametrize("name", DAEMONS)
 def test_names_the_client(doors, name, mode):

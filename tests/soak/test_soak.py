@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import harness  # noqa: E402  (found by the path above)
 
-pytestmark = harness.unsanitized("daemons are without its runtime, which the library wants", "memory")
+pytestmark = harness.foreign
 
 CONNECTIONS = {"nginx": 15000, "socat": 1200}
 AT_ONCE = {"nginx": 200, "socat": 50}  # fewer, for a busy machine
