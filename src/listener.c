@@ -167,8 +167,22 @@ static void mirror_door(int listener, int epfd, int op, const struct epoll_event
 		tp_sets_mirror_door(door, epfd, op, event);
 }
 
+/*
+ * A program that closes a descriptor may take it out of its set later (libevent does). If
+ * the number is a room's by then, the room has to stay: to the program it is closed.
+ */
+static bool means_what_it_closed(int fd)
+{
+	int saved = errno;
+	bool room = tp_room_any() && tp_room_is(fd);
+	errno = room ? EBADF : saved;
+	return room;
+}
+
 int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
+	if (means_what_it_closed(fd))
+		return -1;
 	int result = tp_real()->epoll_ctl(epfd, op, fd, event);
 	if (result || !tp_watch_has(fd, TP_LISTENS))
 		return result;

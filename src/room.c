@@ -14,6 +14,7 @@
 
 atomic_int tp_room_count;
 static struct tp_room rooms[ROOMS];
+static atomic_size_t used; /* those behind never were */
 
 bool tp_room_watch(struct tp_room *room, int op, int fd, uint32_t events, uint64_t data)
 {
@@ -141,7 +142,7 @@ void tp_room_unpin(struct tp_room *room)
 
 struct tp_room *tp_room_next(uint64_t key, size_t *index)
 {
-	while (*index < ROOMS) {
+	while (*index < atomic_load(&used)) {
 		struct tp_room *room = &rooms[(*index)++];
 		if (atomic_load(&room->key) != key || !tp_room_pin(room))
 			continue;
@@ -150,6 +151,13 @@ struct tp_room *tp_room_next(uint64_t key, size_t *index)
 		tp_room_unpin(room);
 	}
 	return NULL;
+}
+
+static void note_used(size_t index)
+{
+	size_t count = atomic_load(&used);
+	while (count <= index && !atomic_compare_exchange_weak(&used, &count, index + 1))
+		;
 }
 
 static bool furnish(struct tp_room *room, int64_t alarm_ms)
@@ -169,6 +177,7 @@ struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms)
 		uint32_t nobody = 0;
 		if (!atomic_compare_exchange_strong(&rooms[i].users, &nobody, 1))
 			continue;
+		note_used(i);
 		if (furnish(&rooms[i], alarm_ms)) {
 			atomic_store(&rooms[i].key, key);
 			return &rooms[i];
@@ -183,13 +192,28 @@ size_t tp_room_descriptors(int listener, int *fds, size_t max)
 {
 	uint64_t key = tp_socket_key(listener);
 	size_t n = 0;
-	for (size_t i = 0; i < ROOMS && n < max; i++) {
+	for (size_t i = 0; i < atomic_load(&used) && n < max; i++) {
 		int epfd = atomic_load(&rooms[i].epfd);
 		uint64_t whose = atomic_load(&rooms[i].key);
 		if (whose && (!key || whose == key) && epfd >= 0)
 			fds[n++] = epfd;
 	}
 	return n;
+}
+
+bool tp_room_is(int fd)
+{
+	for (size_t i = 0; i < atomic_load(&used); i++) {
+		struct tp_room *room = &rooms[i];
+		if (atomic_load_explicit(&room->epfd, memory_order_relaxed) != fd ||
+		    !tp_room_pin(room))
+			continue;
+		bool is = atomic_load(&room->epfd) == fd && is_ours(room);
+		tp_room_unpin(room);
+		if (is)
+			return true;
+	}
+	return false;
 }
 
 void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *event)
@@ -206,7 +230,7 @@ void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *ev
 
 void tp_room_forked(void)
 {
-	for (size_t i = 0; i < ROOMS; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (atomic_load(&rooms[i].users))
 			empty(&rooms[i], is_ours(&rooms[i]));
 }

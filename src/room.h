@@ -80,6 +80,9 @@ int tp_room_news(struct tp_room *room, struct epoll_event *events, int max);
  */
 size_t tp_room_descriptors(int listener, int *fds, size_t max);
 
+/* Whether the number is that of a room, and not anybody else's by now. */
+bool tp_room_is(int fd);
+
 /* Does with the listener's rooms what the program has just done with it in an epoll set.
  */
 void tp_room_mirror(int listener, int epfd, int op, const struct epoll_event *event);

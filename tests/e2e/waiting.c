@@ -1017,6 +1017,24 @@ CASE(one_shot_that_has_fired_shows_nothing)
 	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
 }
 
+/* As by libevent with EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST (tor): the number may be a room's by then. */
+CASE(what_is_closed_is_changed_and_deleted_later)
+{
+	int listener = listener_new(SOCK_NONBLOCK), set = epoll_with(listener, EPOLLIN, DATA);
+	struct late late = late_begin(listener, 1);
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = OTHER};
+
+	for (int fd = STDERR_FILENO + 1; fd < 4096; fd++) {
+		if (fd == listener || fd == set || fd == late.fd)
+			continue;
+		for (int op = EPOLL_CTL_DEL; op <= EPOLL_CTL_MOD; op++)
+			CHECK(epoll_ctl(set, op, fd, &event) == -1 &&
+			      (errno == EBADF || errno == ENOENT));
+	}
+	late_finish(&late);
+	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
+}
+
 CASE(every_set_that_holds_the_listener_shows_it)
 {
 	int listener = listener_new(SOCK_NONBLOCK);
