@@ -103,9 +103,9 @@ def put_through(target, deadline, gap):
         drips = crowd.drip(map(short_header, range(DRIPPING)), gap, target.request, target.until)
         endless = crowd.drip([endless_header()], gap)
         seen.beside_drips = typical(target)
-        crowd.wait(drips, deadline + 1)
+        crowd.wait(drips, deadline + SLOWNESS)
         if target.resets:
-            crowd.wait(silent + endless, deadline + 1)
+            crowd.wait(silent + endless, deadline + SLOWNESS)
         seen.silent, seen.drips, seen.endless = silent, drips, endless
     seen.text = told(target, drips)
     soon(lambda: not leaked(target.pid, before, target.staff))
