@@ -124,12 +124,12 @@ static bool take_in(const struct tp_policy *policy, uint64_t key, struct tp_room
 }
 
 /* Its sender has reset it meanwhile, or there is no place for it. */
-static void refuse(const struct tp_connection *connection)
+static enum tp_reason find_reason(const struct tp_policy *policy,
+				  const struct tp_connection *connection)
 {
-	enum tp_reason reason = connection->sender_len ? TP_REASON_NO_PLACE
-				: connection->seen     ? TP_REASON_CUT
-						       : TP_REASON_PROBE;
-	tp_admit_turn_away(connection, reason);
+	if (!connection->sender_len)
+		return connection->seen ? TP_REASON_CUT : TP_REASON_PROBE;
+	return tp_place_is_full(policy) ? TP_REASON_EVICTED : TP_REASON_NO_PLACE;
 }
 
 bool tp_pass_gather(const struct tp_policy *policy, int listener, size_t batches)
@@ -146,7 +146,8 @@ bool tp_pass_gather(const struct tp_policy *policy, int listener, size_t batches
 				as_connection(listener, &passed[i]);
 			if (!room || !connection.sender_len ||
 			    !take_in(policy, key, room, &connection, &passed[i]))
-				refuse(&connection);
+				tp_admit_turn_away(&connection,
+						   find_reason(policy, &connection));
 		}
 		all += count;
 	}

@@ -101,6 +101,11 @@ static struct tp_place *get_places(const struct tp_policy *policy)
 	return made;
 }
 
+bool tp_place_is_full(const struct tp_policy *policy)
+{
+	return (size_t)atomic_load(&tp_room_count) >= wanted_places(policy);
+}
+
 static struct tp_place *find_free(const struct tp_policy *policy)
 {
 	struct tp_place *all = get_places(policy);
@@ -113,10 +118,17 @@ static struct tp_place *find_free(const struct tp_policy *policy)
 	return NULL;
 }
 
-static void refuse_oldest(void)
+/* Goes by when it was first seen, in whatever process that was. */
+static uint64_t order_of(const struct tp_connection *connection)
+{
+	return (uint64_t)connection->arrived_ms << 20 |
+	       (atomic_fetch_add(&arrivals, 1) & 0xfffff);
+}
+
+/* Unless it came after that. */
+static void refuse_oldest(uint64_t lowest)
 {
 	struct tp_place *oldest = NULL, *place = NULL;
-	uint64_t lowest = UINT64_MAX;
 	while ((place = tp_place_next(place))) {
 		uint64_t order = atomic_load(&place->order);
 		if (atomic_load(&place->state) == TP_PLACE_PARKED && order < lowest) {
@@ -159,10 +171,10 @@ static void ask_low_water(struct tp_place *place)
 struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener_key,
 			       struct tp_connection *connection)
 {
-	uint64_t key = tp_socket_key(connection->fd);
+	uint64_t key = tp_socket_key(connection->fd), order = order_of(connection);
 	struct tp_place *place = key ? find_free(policy) : NULL;
 	if (key && !place && atomic_load(&places)) {
-		refuse_oldest();
+		refuse_oldest(order);
 		place = find_free(policy);
 	}
 	if (!place)
@@ -170,6 +182,7 @@ struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener
 	connection->fd = set_aside(connection->fd);
 	atomic_fetch_add(&tp_room_count, 1);
 	atomic_store(&place->key, listener_key);
+	atomic_store(&place->order, order);
 	atomic_store(&place->alarm_ms, TP_NEVER);
 	place->generation++;
 	place->connection = *connection;
@@ -214,7 +227,6 @@ bool tp_place_move_in(struct tp_place *place, struct tp_room *room)
 	place->stalled = false;
 	tp_place_set_low_water(place, (int)connection->need);
 	atomic_store(&place->room, room);
-	atomic_store(&place->order, atomic_fetch_add(&arrivals, 1));
 	atomic_store(&place->alarm_ms, connection->deadline_ms);
 	if (tp_room_watch(room, EPOLL_CTL_ADD, connection->fd, EPOLLIN | EPOLLRDHUP,
 			  tp_place_ticket(place)) &&

@@ -25,7 +25,7 @@ struct tp_place {
 	_Atomic uint32_t state;
 	_Atomic(struct tp_room *) room;
 	_Atomic uint64_t key;	/* of the listener */
-	_Atomic uint64_t order; /* grows from one connection to the next */
+	_Atomic uint64_t order; /* by arrival; grows from one connection to the next */
 	_Atomic int64_t
 		alarm_ms;    /* when to look without news; TP_NEVER: nobody is parked */
 	uint32_t generation; /* counts the connections that were here */
@@ -56,10 +56,13 @@ static inline bool tp_place_is_in(struct tp_place *place, const struct tp_room *
 
 /*
  * A BUSY place for the connection, which gets another descriptor, or NULL. Whoever has
- * waited longest goes when there is none.
+ * waited longest goes when there is none; NULL if that is the connection itself.
  */
 struct tp_place *tp_place_take(const struct tp_policy *policy, uint64_t listener_key,
 			       struct tp_connection *connection);
+
+/* Whether somebody would have to go. */
+bool tp_place_is_full(const struct tp_policy *policy);
 
 /*
  * The listener's room, pinned, or NULL where it cannot be had. Connections in one that

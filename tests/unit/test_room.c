@@ -435,6 +435,49 @@ START_TEST(late_comer_to_an_early_place_does_not_go_first)
 }
 END_TEST
 
+/* ... nor whoever has been with this process longest: some have been with others, too. */
+START_TEST(time_with_others_counts)
+{
+	struct guest guests[6];
+	set_policy("TRUEPEER_MAX_PENDING=4");
+	tp_share_make(inn.listener);
+	for (size_t i = 0; i < 5; i++) {
+		guests[i] = park();
+		advance(1);
+		if (i == 1)
+			ck_assert(tp_pass_on(&policy, inn.listener));
+		if (i == 3)
+			ck_assert(tp_pass_gather(&policy, inn.listener, SIZE_MAX));
+	}
+	goes_by_reset(guests[0]);
+	guests[5] = park();
+	goes_by_reset(guests[1]);
+	for (unsigned i = 2; i < 6; i++)
+		serve(guests[i], i);
+	tp_share_close(tp_socket_key(inn.listener));
+}
+END_TEST
+
+/* Whoever comes back from them may be the one. */
+START_TEST(who_has_waited_longest_drives_nobody_out)
+{
+	struct guest guests[5];
+	set_policy("TRUEPEER_MAX_PENDING=4");
+	tp_share_make(inn.listener);
+	for (size_t i = 0; i < 5; i++) {
+		guests[i] = park();
+		advance(1);
+		if (!i)
+			ck_assert(tp_pass_on(&policy, inn.listener));
+	}
+	ck_assert(tp_pass_gather(&policy, inn.listener, SIZE_MAX));
+	goes_by_reset(guests[0]);
+	for (unsigned i = 1; i < 5; i++)
+		serve(guests[i], i);
+	tp_share_close(tp_socket_key(inn.listener));
+}
+END_TEST
+
 START_TEST(no_more_wait_than_a_quarter_of_the_descriptors)
 {
 	struct guest guests[24];
@@ -1106,6 +1149,8 @@ int main(void)
 	tcase_add_test(tcase, deadline_is_kept_beside_a_crowd_that_is_ready);
 	tcase_add_test(tcase, whoever_has_waited_longest_goes_when_there_are_too_many);
 	tcase_add_test(tcase, late_comer_to_an_early_place_does_not_go_first);
+	tcase_add_test(tcase, time_with_others_counts);
+	tcase_add_test(tcase, who_has_waited_longest_drives_nobody_out);
 	tcase_add_test(tcase, no_more_wait_than_a_quarter_of_the_descriptors);
 	tcase_add_test(tcase, parked_connection_is_out_of_the_way);
 	tcase_add_test(tcase, select_gets_low_numbers_beside_a_crowd);
