@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "ready.h"
 
+#include <errno.h>
+
 #include "real.h"
+#include "sets.h"
 
 #define PLACES 64 /* one for each listener that is waited for is enough */
 
@@ -11,7 +14,8 @@ enum { FREE, BUSY, KEPT };
 static atomic_int states[PLACES];
 
 static struct place {
-	atomic_int listener;
+	atomic_int listener, fd;
+	_Atomic uint64_t key; /* to recognise the descriptor */
 	struct tp_connection connection;
 } places[PLACES];
 
@@ -23,12 +27,23 @@ static bool claim(size_t i, int from)
 	       atomic_compare_exchange_strong(&states[i], &from, BUSY);
 }
 
+/* The program may have closed it, and have something else there. Where the kernel does
+ * not tell (seccomp(2)), it is believed. */
+static bool is_ours(struct place *place)
+{
+	uint64_t key = tp_socket_key(atomic_load(&place->fd));
+	return key ? key == atomic_load(&place->key)
+		   : errno != EBADF && errno != ENOTSOCK;
+}
+
 bool tp_ready_keep(int listener, const struct tp_connection *connection)
 {
 	for (size_t i = 0; i < PLACES; i++) {
 		if (!claim(i, FREE))
 			continue;
 		places[i].connection = *connection;
+		atomic_store(&places[i].fd, connection->fd);
+		atomic_store(&places[i].key, tp_socket_key(connection->fd));
 		atomic_store(&places[i].listener, listener);
 		atomic_fetch_add(&tp_ready_count, 1);
 		atomic_store_explicit(&states[i], KEPT, memory_order_release);
@@ -41,7 +56,7 @@ bool tp_ready_has(int listener)
 {
 	for (size_t i = 0; i < PLACES; i++)
 		if (atomic_load(&states[i]) == KEPT &&
-		    atomic_load(&places[i].listener) == listener)
+		    atomic_load(&places[i].listener) == listener && is_ours(&places[i]))
 			return true;
 	return false;
 }
@@ -53,12 +68,13 @@ bool tp_ready_take(int listener, struct tp_connection *connection)
 		if (atomic_load(&place->listener) != listener || !claim(i, KEPT))
 			continue;
 		bool found = atomic_load(&place->listener) == listener;
+		bool ours = found && is_ours(place);
 		*connection = place->connection;
 		if (found)
 			atomic_fetch_sub(&tp_ready_count, 1);
 		atomic_store_explicit(&states[i], found ? FREE : KEPT,
 				      memory_order_release);
-		if (found)
+		if (ours)
 			return true;
 	}
 	return false;
@@ -68,8 +84,8 @@ bool tp_ready_take(int listener, struct tp_connection *connection)
 void tp_ready_forked(void)
 {
 	for (size_t i = 0; i < PLACES; i++) {
-		if (atomic_load(&states[i]) == KEPT)
-			tp_real()->close(places[i].connection.fd);
+		if (atomic_load(&states[i]) == KEPT && is_ours(&places[i]))
+			tp_real()->close(atomic_load(&places[i].fd));
 		if (atomic_load(&states[i]) != FREE)
 			atomic_store(&states[i], FREE);
 	}

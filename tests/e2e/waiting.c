@@ -1767,6 +1767,42 @@ CASE(daemon_closes_what_it_does_not_know)
 	}
 }
 
+/* poll has seen to it that there is a connection; then the program closes what it does not
+ * know, and opens something else. */
+CASE(what_the_program_opens_is_no_connection)
+{
+	for (int way = 0; way < 4; way++) {
+		int listener = listener_new(0), client, next, fd, own;
+
+		for (int number = 0; number < 2; number++) { /* from now on poll makes sure */
+			client = client_new(listener, number);
+			CHECK(wait_by(POLL, listener, -1, 500) == 1);
+			CHECK((fd = accept(listener, NULL, NULL)) >= 0);
+			CHECK(is_client(fd, client, number));
+			CHECK(close(fd) == 0 && close(client) == 0);
+		}
+		client = client_new(listener, 2);
+		CHECK(wait_by(POLL, listener, -1, 500) == 1);
+		CHECK(client > listener && close_range((unsigned)client + 1, ~0u, 0) == 0);
+		CHECK((own = open("/dev/null", O_RDONLY)) >= 0);
+		if (way & 1) { /* the child has copies to close */
+			pid_t child = fork();
+
+			if (child == 0)
+				_exit(fcntl(own, F_GETFD) != 0);
+			check_child(child);
+		}
+		if (way & 2)
+			CHECK(wait_by(POLL, listener, -1, 0) == !shim);
+		next = client_new(listener, 3);
+		CHECK((fd = accept(listener, NULL, NULL)) >= 0);
+		CHECK(is_client(fd, shim ? next : client, shim ? 3 : 2));
+		CHECK(close(fd) == 0 && fcntl(own, F_GETFD) == 0);
+		CHECK(close(own) == 0 && close(next) == 0 && close(client) == 0);
+		CHECK(close(listener) == 0);
+	}
+}
+
 /* Where channels are, or would be. */
 static void place_pairs(int set, int fds[64])
 {
