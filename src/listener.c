@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #include "admit.h"
 #include "backstage.h"
 #include "clock.h"
+#include "descriptors.h"
 #include "local.h"
 #include "owner.h"
 #include "park.h"
@@ -75,15 +75,11 @@ void tp_listener_share(int listener)
  */
 void tp_listener_inherit(void)
 {
-	struct pollfd fds[INHERITED_LOOKED_AT];
-	int saved = errno, listens;
-	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++)
-		fds[fd] = (struct pollfd){.fd = fd};
-	tp_real()->poll(fds, INHERITED_LOOKED_AT, 0);
-	for (int fd = 0; fd < INHERITED_LOOKED_AT; fd++) {
+	struct tp_descriptors all = {.end = INHERITED_LOOKED_AT};
+	int fd, saved = errno, listens;
+	while ((fd = tp_descriptors_next(&all)) >= 0) {
 		socklen_t size = sizeof listens;
-		if (!(fds[fd].revents & POLLNVAL) &&
-		    !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) &&
+		if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) &&
 		    listens && tp_admit_is_tcp(fd))
 			tp_watch_add(fd, TP_LISTENS);
 	}
@@ -199,9 +195,13 @@ int tp_listener_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 /* Whether the program has the same listener under another descriptor, too. */
 static bool has_twin(int listener)
 {
+	struct tp_descriptors all = {.end = TP_DESCRIPTORS_MAX};
 	uint64_t key = tp_socket_key(listener);
-	int fd = tp_socket_next(key, 0);
-	return (fd == listener ? tp_socket_next(key, fd + 1) : fd) >= 0;
+	int fd;
+	while ((fd = tp_descriptors_next(&all)) >= 0)
+		if (fd != listener && tp_socket_key(fd) == key)
+			return true;
+	return false;
 }
 
 /* The others go on; the sets that held the listener forget it now. */

@@ -13,8 +13,7 @@
 
 #include "real.h"
 
-#define NOTES 512	       /* what does not fit is looked up in /proc each time */
-#define SOCKETS_LOOKED_AT 4096 /* descriptors */
+#define NOTES 512 /* what does not fit is looked up in /proc each time */
 #define FREE (-1)
 #define BUSY (-2)
 
@@ -86,14 +85,6 @@ void tp_sets_forget(int listener)
 	for (size_t i = 0; i < NOTES; i++)
 		if (listener_of(&notes[i]) == listener)
 			atomic_store(&notes[i].listener, FREE + 1);
-}
-
-int tp_socket_next(uint64_t key, int fd)
-{
-	for (; fd < SOCKETS_LOOKED_AT; fd++)
-		if (tp_socket_key(fd) == key)
-			return fd;
-	return -1;
 }
 
 enum tp_answer tp_sets_is_member(int epfd, int fd)

@@ -58,10 +58,6 @@ int tp_sets_next(int epfd, size_t *index, uint64_t *data);
 /* The unique number of a socket (SO_COOKIE, Linux 4.6), 0 when it has none. */
 uint64_t tp_socket_key(int fd);
 
-/* The next descriptor from fd on that is this socket, or -1; 4096 and above are not
- * looked at. */
-int tp_socket_next(uint64_t key, int fd);
-
 /* What the kernel says; UNSURE where it does not (seccomp(2)). */
 enum tp_answer { TP_NO, TP_YES, TP_UNSURE };
 

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "real.h"
 #include "sets.h"
 
@@ -281,15 +281,6 @@ void tp_share_forked(void)
 		atomic_store(&tp_share_count, 1); /* not in vain: the page is shared */
 }
 
-static bool goes_along(uint64_t key)
-{
-	int fd = -1;
-	while ((fd = tp_socket_next(key, fd + 1)) >= 0)
-		if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC))
-			return true;
-	return false;
-}
-
 static void set_close_on_exec(const struct channel *channel, uint64_t key, int flag)
 {
 	int in = fd_of(channel, key, IN), out = fd_of(channel, key, OUT);
@@ -299,14 +290,21 @@ static void set_close_on_exec(const struct channel *channel, uint64_t key, int f
 	fcntl(out, F_SETFD, flag);
 }
 
+/* The channel of a listener that goes along. */
+static void take_along(int fd)
+{
+	uint64_t key = fcntl(fd, F_GETFD) & FD_CLOEXEC ? 0 : tp_socket_key(fd);
+	struct channel *channel = find(key);
+	if (channel)
+		set_close_on_exec(channel, key, 0);
+}
+
 void tp_share_before_exec(void)
 {
-	int saved = errno;
-	for (size_t i = 0; i < CHANNELS; i++) {
-		uint64_t key = atomic_load(&channels[i].key);
-		if (key && key != BUSY && goes_along(key))
-			set_close_on_exec(&channels[i], key, 0);
-	}
+	struct tp_descriptors all = {.end = TP_DESCRIPTORS_MAX};
+	int fd, saved = errno;
+	while (atomic_load(&channel_count) && (fd = tp_descriptors_next(&all)) >= 0)
+		take_along(fd);
 	errno = saved;
 }
 
@@ -348,21 +346,12 @@ static void adopt(uint64_t key, int in, int out)
 	tp_share_forked();
 }
 
-/* Which numbers are descriptors at all: one system call in every program. */
-static void find_descriptors(struct pollfd *fds)
-{
-	for (int i = 0; i < HIGHEST_FD - LOWEST_FD; i++)
-		fds[i] = (struct pollfd){.fd = LOWEST_FD + i};
-	tp_real()->poll(fds, HIGHEST_FD - LOWEST_FD, 0);
-}
-
+/* One system call in every program. */
 void tp_share_adopt(void)
 {
-	struct pollfd fds[HIGHEST_FD - LOWEST_FD];
-	find_descriptors(fds);
-	for (int in = LOWEST_FD; in < HIGHEST_FD; in++) {
-		if (fds[in - LOWEST_FD].revents & POLLNVAL)
-			continue;
+	struct tp_descriptors all = {.next = LOWEST_FD, .end = HIGHEST_FD};
+	int in;
+	while ((in = tp_descriptors_next(&all)) >= 0) {
 		uint64_t key = key_of_end(in, IN);
 		for (int out = LOWEST_FD; key && out < HIGHEST_FD; out++)
 			if (key_of_end(out, OUT) == key)

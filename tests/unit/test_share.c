@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "clock.h"
+#include "descriptors.h"
 #include "guests.h"
 #include "park.h"
 #include "pass.h"
@@ -528,6 +529,59 @@ START_TEST(only_what_is_a_channel_is_adopted)
 }
 END_TEST
 
+/* All that are open; where the kernel takes no 256 at once, at least those. */
+START_TEST(descriptors_are_found)
+{
+	struct tp_descriptors all = {.next = _i, .end = 1000};
+	struct inventory inventory;
+	ck_assert_int_eq(dup2(inn.listener, 999), 999);
+	take_inventory(&inventory);
+	if (_i)
+		limit_descriptors(200);
+	for (int fd = _i, found; fd < 1000; fd = found + 1) {
+		found = tp_descriptors_next(&all);
+		for (int passed = fd; passed < found; passed++)
+			ck_assert(!inventory.open[passed]);
+		ck_assert(inventory.open[found] || _i);
+	}
+	ck_assert_int_eq(tp_descriptors_next(&all), -1);
+	close(999);
+}
+END_TEST
+
+static int questions;
+
+int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *size);
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *size);
+
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+{
+	questions++;
+	return __real_getsockopt(fd, level, option, value, size);
+}
+
+/* Programs that start others all the time have many listeners, too. */
+START_TEST(start_of_a_program_does_not_ask_for_every_number)
+{
+	struct inn inns[16];
+	struct inventory nothing = {0};
+	for (int i = 0; i < 16; i++) {
+		inns[i] = open_inn();
+		fcntl(inns[i].listener, F_SETFD, i & 1 ? FD_CLOEXEC : 0);
+		tp_share_make(inns[i].listener);
+	}
+	questions = 0;
+	tp_share_before_exec();
+	ck_assert_int_gt(questions, 0);
+	ck_assert_int_le(questions, 4 * count_new(&nothing));
+	for (int i = 0; i < 16; i++) {
+		int door = tp_share_door(tp_socket_key(inns[i].listener));
+		ck_assert_int_eq(fcntl(door, F_GETFD), i & 1 ? FD_CLOEXEC : 0);
+		close(inns[i].listener);
+	}
+}
+END_TEST
+
 static bool is_close_on_exec(void)
 {
 	struct ends ends = find_ends();
@@ -576,6 +630,8 @@ int main(int argc, char **argv)
 	tcase_add_test(tcase, one_process_takes_what_another_has_left);
 	tcase_add_test(tcase, channel_goes_through_exec_with_its_listener);
 	tcase_add_test(tcase, only_what_is_a_channel_is_adopted);
+	tcase_add_loop_test(tcase, descriptors_are_found, 0, 2);
+	tcase_add_test(tcase, start_of_a_program_does_not_ask_for_every_number);
 	tcase_add_test(tcase, channel_stays_behind_with_its_listener);
 	return run_tests("share", tcase);
 }
