@@ -18,8 +18,6 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-#define UNIX_PATH sizeof(((struct sockaddr_un *)0)->sun_path)
-
 bool tp_admit_is_tcp(int fd)
 {
 	int protocol;

@@ -451,7 +451,8 @@ static bool mentions_unix(const char *text, size_t len)
 	static const char word[] = "unix";
 	size_t same = 0;
 	for (size_t i = 0; i < len && same < strlen(word); i++)
-		same = (text[i] | 0x20) == word[same] ? same + 1 : (text[i] | 0x20) == *word;
+		same = (text[i] | 0x20) == word[same] ? same + 1
+						      : (text[i] | 0x20) == *word;
 	return same == strlen(word);
 }
 

@@ -25,9 +25,7 @@
 
 #define ROOMS 16
 #define HEAD_START_NS 1000000
-#define LONG_HEAD_START_NS                                                               \
-	5000000 /* where others may still be in the kernel's accept                      \
-		 */
+#define LONG_HEAD_START_NS 20000000 /* others may still be in the kernel's accept */
 #define TIME_OVER (-2)
 
 /*
