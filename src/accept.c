@@ -139,16 +139,6 @@ static bool has_no_place_for_mark(int error)
 	return error == ENOPROTOOPT || error == EOPNOTSUPP;
 }
 
-static bool is_nonblocking(int listener)
-{
-	if (tp_watch_has(listener, TP_NONBLOCKING))
-		return true;
-	if (tp_sleep_is_blocking(listener))
-		return false;
-	tp_watch_add(listener, TP_NONBLOCKING);
-	return true;
-}
-
 /*
  * A connection came and is not to be handed over. A program that was woken for it must
  * not sleep now; one that waits nowhere but in accept must.
@@ -158,7 +148,7 @@ static int after_nothing(const struct tp_policy *policy, int listener,
 {
 	if (!policy->max_pending)
 		return RETRY;
-	if (is_nonblocking(listener)) {
+	if (tp_watch_has(listener, TP_NONBLOCKING) || !tp_sleep_is_blocking(listener)) {
 		bool unseen = parked == TP_PARKED && !tp_watch_has(listener, TP_POLLED);
 		return unseen ? RETRY_BLIND : RETRY;
 	}

@@ -107,13 +107,27 @@ void tp_listener_fork(void)
 	errno = saved;
 }
 
-void tp_listener_leave(void)
+static void leave(bool ends)
 {
 	if (!tp_room_any() || tp_owner_is_borrowed())
 		return;
 	tp_share_forked(); /* should exec fail, this process is one of the others */
 	for (int fd = tp_watch_next(0); fd >= 0; fd = tp_watch_next(fd + 1))
-		tp_listener_share(fd);
+		if (!ends || !tp_watch_has(fd, TP_EMULATED))
+			tp_listener_share(fd);
+}
+
+/* Where processes sleep in accept, those that began before there was anybody to look
+ * after would not hear of the parked: a reset is better than that. */
+void tp_listener_exit(void)
+{
+	if (tp_share_any())
+		leave(true);
+}
+
+void tp_listener_exec(void)
+{
+	leave(false);
 }
 
 /*

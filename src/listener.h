@@ -40,7 +40,8 @@ void tp_listener_attach_door(int fd);
 
 /* When the process ends, by exit(3), or the program, by exec: who is parked waits for the
  * others, or for the program's successor. */
-void tp_listener_leave(void);
+void tp_listener_exit(void);
+void tp_listener_exec(void);
 
 /* close(2); what waits for a listener goes with it. */
 int tp_listener_close(int fd);

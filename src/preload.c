@@ -86,7 +86,7 @@ __attribute__((constructor)) static void load(void)
 
 __attribute__((destructor)) static void unload(void)
 {
-	tp_listener_leave();
+	tp_listener_exit();
 }
 
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)

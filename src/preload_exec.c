@@ -17,7 +17,7 @@
 
 static void prepare(void)
 {
-	tp_listener_leave();
+	tp_listener_exec();
 	tp_share_before_exec();
 }
 

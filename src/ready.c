@@ -31,9 +31,9 @@ static bool claim(size_t i, int from)
  * not tell (seccomp(2)), it is believed. */
 static bool is_ours(struct place *place)
 {
-	uint64_t key = tp_socket_key(atomic_load(&place->fd));
-	return key ? key == atomic_load(&place->key)
-		   : errno != EBADF && errno != ENOTSOCK;
+	uint64_t was = atomic_load(&place->key),
+		 key = tp_socket_key(atomic_load(&place->fd));
+	return key ? !was || key == was : errno != EBADF && errno != ENOTSOCK;
 }
 
 bool tp_ready_keep(int listener, const struct tp_connection *connection)

@@ -10,11 +10,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/auxv.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "real.h"
@@ -39,15 +37,27 @@ static struct {
 	atomic_bool made;
 } our_mark;
 
+/* The finalizer of SplitMix64: every bit of the result depends on every bit. */
+static uint64_t mix(uint64_t word)
+{
+	word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
+	word = (word ^ word >> 27) * 0x94d049bb133111ebu;
+	return word ^ word >> 31;
+}
+
+/* Out of the 16 random bytes that the kernel gives each program (getauxval(3)), from
+ * which they cannot be told: libc has its stack guard from them. */
 bool tp_sleep_make_mark(void)
 {
-	uint8_t *secret = our_mark.bytes + sizeof tag;
-	const size_t size = sizeof our_mark.bytes - sizeof tag;
-	if (atomic_load_explicit(&our_mark.made, memory_order_acquire))
-		return true;
+	const void *random = (const void *)getauxval(AT_RANDOM);
+	uint64_t words[2];
+	if (atomic_load_explicit(&our_mark.made, memory_order_acquire) || !random)
+		return random;
+	memcpy(words, random, sizeof words);
+	words[0] = mix(words[0] ^ mix(words[1]));
+	words[1] = mix(words[0] ^ words[1]);
 	memcpy(our_mark.bytes, tag, sizeof tag);
-	if (syscall(SYS_getrandom, secret, size, GRND_NONBLOCK) != (long)size)
-		return false;
+	memcpy(our_mark.bytes + sizeof tag, words, sizeof our_mark.bytes - sizeof tag);
 	atomic_store_explicit(&our_mark.made, true, memory_order_release);
 	return true;
 }
@@ -116,11 +126,14 @@ static bool put_mark(int listener)
 	return key == MARK;
 }
 
+/* Where the kernel does not tell (seccomp(2)), it is believed. */
 static bool is_listener(int fd)
 {
-	int listens = 0;
+	int listens;
 	socklen_t size = sizeof listens;
-	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size))
+		return errno != EBADF && errno != ENOTSOCK;
+	return listens;
 }
 
 bool tp_sleep_emulate(int listener)
@@ -148,9 +161,8 @@ bool tp_sleep_emulate(int listener)
 
 void tp_sleep_stay_awake(int listener)
 {
-	bool known = tp_watch_has(listener, TP_EMULATED) ||
-		     tp_watch_has(listener, TP_NONBLOCKING);
-	if (!known || has_flag(listener))
+	int room;
+	if (has_flag(listener) || !tp_room_descriptors(listener, &room, 1))
 		return;
 	tp_watch_drop(listener, TP_NONBLOCKING);
 	tp_sleep_emulate(listener);

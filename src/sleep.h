@@ -17,8 +17,8 @@
 
 /* Safe in threads and forked children. */
 
-/* Makes what others cannot guess of the mark, now rather than when it is needed: a program
- * may not be allowed getrandom(2) later. False when it cannot be had. */
+/* Makes what others cannot guess of the mark, now rather than when it is needed: the
+ * program may wipe what it is made of. False when it cannot be had. No system call. */
 bool tp_sleep_make_mark(void);
 
 /* Whether the program wants accept on this listener to sleep. */
@@ -39,8 +39,7 @@ bool tp_sleep_emulate(int listener);
 
 /*
  * The program may have made a listener blocking that was not, or not in the kernel's eyes:
- * makes accept say EAGAIN there again. One fcntl(2), on listeners that have ever been
- * emulated or non-blocking.
+ * makes accept say EAGAIN there again, if it has a room. One fcntl(2) where it still does.
  */
 void tp_sleep_stay_awake(int listener);
 
