@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PROBES 256	       /* slots looked at for one cookie */
+#define PROBES 512	       /* slots looked at for one cookie */
 #define FIRST_SWEEP 4096       /* entries that make the first sweep worth it */
 #define DESCRIPTORS_MAX 524288 /* more than this many table sockets are not kept */
 #define WORDS (sizeof(struct tp_peer) / sizeof(uint64_t) + 1)
@@ -53,7 +53,7 @@ static size_t descriptor_limit(void)
  * used. */
 static struct table *make_table(void)
 {
-	size_t slots = 4 * FIRST_SWEEP;
+	size_t slots = 8 * FIRST_SWEEP; /* mostly empty: probes stay few */
 	while (slots < 2 * descriptor_limit())
 		slots *= 2;
 	size_t bytes = sizeof(struct table) + slots * sizeof(struct entry);
