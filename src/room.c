@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "raise.h"
 #include "real.h"
 #include "sets.h"
 
@@ -153,13 +154,6 @@ struct tp_room *tp_room_next(uint64_t key, size_t *index)
 	return NULL;
 }
 
-static void note_used(size_t index)
-{
-	size_t count = atomic_load(&used);
-	while (count <= index && !atomic_compare_exchange_weak(&used, &count, index + 1))
-		;
-}
-
 static bool furnish(struct tp_room *room, int64_t alarm_ms)
 {
 	int epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -177,7 +171,7 @@ struct tp_room *tp_room_make(uint64_t key, int64_t alarm_ms)
 		uint32_t nobody = 0;
 		if (!atomic_compare_exchange_strong(&rooms[i].users, &nobody, 1))
 			continue;
-		note_used(i);
+		tp_raise(&used, i + 1);
 		if (furnish(&rooms[i], alarm_ms)) {
 			atomic_store(&rooms[i].key, key);
 			return &rooms[i];

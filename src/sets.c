@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "raise.h"
 #include "real.h"
 
 #define NOTES 512 /* what does not fit is looked up in /proc each time */
@@ -24,6 +25,8 @@ static struct note {
 	_Atomic uint32_t events;
 	_Atomic uint64_t data;
 } notes[NOTES];
+
+static atomic_size_t used;
 
 /* Notes start as zero, so descriptors are kept one higher. */
 static int listener_of(const struct note *note)
@@ -47,7 +50,7 @@ static void fill(struct note *note, const struct epoll_event *event)
 
 static struct note *find(int epfd, int listener)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) == listener &&
 		    atomic_load(&notes[i].epfd) == epfd)
 			return &notes[i];
@@ -61,6 +64,7 @@ static void make(int epfd, int listener, const struct epoll_event *event)
 		if (!atomic_compare_exchange_strong(&notes[i].listener, &expected,
 						    BUSY + 1))
 			continue;
+		tp_raise(&used, i + 1);
 		atomic_store(&notes[i].epfd, epfd);
 		fill(&notes[i], event);
 		atomic_store_explicit(&notes[i].listener, listener + 1,
@@ -82,7 +86,7 @@ void tp_sets_note(int epfd, int op, int listener, const struct epoll_event *even
 
 void tp_sets_forget(int listener)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) == listener)
 			atomic_store(&notes[i].listener, FREE + 1);
 }
@@ -152,7 +156,7 @@ static struct epoll_event for_fired(uint32_t events, uint64_t data)
 
 static bool is_noted_oneshot(int listener)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) == listener &&
 		    atomic_load(&notes[i].events) & EPOLLONESHOT)
 			return true;
@@ -163,7 +167,7 @@ static int attach_noted(int fd, int listener, uint64_t key,
 			struct epoll_event (*registration)(uint32_t, uint64_t))
 {
 	struct tally tally = {0};
-	for (size_t i = 0; i < NOTES; i++) {
+	for (size_t i = 0; i < atomic_load(&used); i++) {
 		int noted = listener_of(&notes[i]), epfd = atomic_load(&notes[i].epfd);
 		if (noted < 0 || (noted != listener && tp_socket_key(noted) != key))
 			continue;
@@ -323,7 +327,7 @@ void tp_sets_mirror_door(int door, int epfd, int op, const struct epoll_event *e
 
 void tp_sets_leave(int door, int listener)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) == listener &&
 		    !atomic_load(&notes[i].inherited))
 			mirror(door, atomic_load(&notes[i].epfd), EPOLL_CTL_DEL, NULL,
@@ -332,14 +336,14 @@ void tp_sets_leave(int door, int listener)
 
 void tp_sets_forked(void)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) >= 0)
 			atomic_store(&notes[i].inherited, true);
 }
 
 bool tp_sets_hold(int listener)
 {
-	for (size_t i = 0; i < NOTES; i++)
+	for (size_t i = 0; i < atomic_load(&used); i++)
 		if (listener_of(&notes[i]) == listener)
 			return true;
 	return false;
@@ -347,7 +351,7 @@ bool tp_sets_hold(int listener)
 
 int tp_sets_next(int epfd, size_t *index, uint64_t *data)
 {
-	while (*index < NOTES) {
+	while (*index < atomic_load(&used)) {
 		const struct note *note = &notes[(*index)++];
 		int listener = listener_of(note);
 		if (listener < 0 || atomic_load(&note->epfd) != epfd)

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-_Atomic uint64_t tp_watch_bits[TP_WATCHES][TP_WATCH_MAX / 64];
+#include "raise.h"
+
+_Alignas(64) _Atomic uint64_t tp_watch_bits[TP_WATCH_MAX / 64][TP_WATCHES];
+
+static atomic_size_t end; /* above the highest descriptor that ever LISTENS */
 
 /* Listeners that are not known to be NONBLOCKING. */
 atomic_int tp_watch_open_questions;
@@ -13,19 +17,21 @@ atomic_int tp_watch_open_questions;
 static bool set_bit(int fd, enum tp_watch what)
 {
 	uint64_t bit = (uint64_t)1 << fd % 64;
-	return atomic_fetch_or(&tp_watch_bits[what][fd / 64], bit) & bit;
+	return atomic_fetch_or(&tp_watch_bits[fd / 64][what], bit) & bit;
 }
 
 static bool clear_bit(int fd, enum tp_watch what)
 {
 	uint64_t bit = (uint64_t)1 << fd % 64;
-	return atomic_fetch_and(&tp_watch_bits[what][fd / 64], ~bit) & bit;
+	return atomic_fetch_and(&tp_watch_bits[fd / 64][what], ~bit) & bit;
 }
 
 void tp_watch_add(int fd, enum tp_watch what)
 {
 	if (tp_watch_has(fd, what) || fd < 0 || fd >= TP_WATCH_MAX || set_bit(fd, what))
 		return;
+	if (what == TP_LISTENS)
+		tp_raise(&end, (size_t)fd + 1);
 	if (what == TP_LISTENS && !tp_watch_has(fd, TP_NONBLOCKING))
 		atomic_fetch_add(&tp_watch_open_questions, 1);
 	if (what == TP_NONBLOCKING && tp_watch_has(fd, TP_LISTENS))
@@ -54,8 +60,8 @@ void tp_watch_forget(int fd)
 
 int tp_watch_next(int fd)
 {
-	for (; fd < TP_WATCH_MAX; fd++) {
-		uint64_t word = atomic_load(&tp_watch_bits[TP_LISTENS][fd / 64]);
+	for (; fd < (int)atomic_load(&end); fd++) {
+		uint64_t word = atomic_load(&tp_watch_bits[fd / 64][TP_LISTENS]);
 		if (!word)
 			fd |= 63;
 		else if (word >> fd % 64 & 1)

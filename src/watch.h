@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 enum tp_watch {
-	TP_LISTENS,  /* a TCP listener the rules may apply to */
-	TP_POLLED,   /* the program waits for the listener in poll or select */
+	TP_LISTENS, /* a TCP listener the rules may apply to */
+	TP_POLLED,  /* the program waits for the listener in poll or select */
 	TP_CAREFUL, /* ... accept on it may sleep, and has met one that came to nothing */
 	TP_NONBLOCKING, /* accept on it does not sleep, as the program wants it */
 	TP_ACCEPTED,	/* this process accepts from it, rather than passing it on */
@@ -27,7 +27,9 @@ enum tp_watch {
 
 #define TP_WATCH_MAX 65536
 
-extern _Atomic uint64_t tp_watch_bits[TP_WATCHES][TP_WATCH_MAX / 64];
+/* All of 64 descriptors in one line of the cache: a child that closes the listener it got
+ * copies a page of this, not one for each kind. */
+extern _Atomic uint64_t tp_watch_bits[TP_WATCH_MAX / 64][TP_WATCHES];
 extern atomic_int tp_watch_open_questions;
 
 /* All are safe in threads and signal handlers; without another word, no system call. */
@@ -35,7 +37,7 @@ extern atomic_int tp_watch_open_questions;
 static inline bool tp_watch_has(int fd, enum tp_watch what)
 {
 	return fd >= 0 && fd < TP_WATCH_MAX &&
-	       (atomic_load_explicit(&tp_watch_bits[what][fd / 64],
+	       (atomic_load_explicit(&tp_watch_bits[fd / 64][what],
 				     memory_order_relaxed) >>
 			(fd % 64) &
 		1);
