@@ -213,9 +213,28 @@ static void say_where_from(void)
 	printf("%s\n", info.dli_fname);
 }
 
+static int in_order(const void *one, const void *other)
+{
+	const double a = *(const double *)one, b = *(const double *)other;
+	return (a > b) - (a < b);
+}
+
+/* Of a call, in the median batch: what else the machine did meanwhile is in few. */
+static double measure(const struct kind *kind, long batches)
+{
+	double *ns = calloc((size_t)batches, sizeof *ns), median;
+	if (!ns)
+		err(1, "calloc");
+	for (long i = 0; i < batches; i++)
+		ns[i] = time_batch(kind);
+	qsort(ns, (size_t)batches, sizeof *ns, in_order);
+	median = (ns[(batches - 1) / 2] + ns[batches / 2]) / 2 / BATCH;
+	free(ns);
+	return median;
+}
+
 int main(int argc, char **argv)
 {
-	double ns = 0;
 	long batches = argc == 3 ? (atol(argv[2]) + BATCH - 1) / BATCH : 0;
 	const struct kind *kind = kinds, *end = kinds + sizeof kinds / sizeof *kinds;
 	while (batches > 0 && kind < end && strcmp(kind->name, argv[1]))
@@ -224,8 +243,6 @@ int main(int argc, char **argv)
 		errx(2, "usage: calls NAME COUNT");
 	say_where_from();
 	kind->prepare();
-	for (long i = 0; i < batches; i++)
-		ns += time_batch(kind);
-	printf("%.1f\n", ns / (double)(batches * BATCH));
+	printf("%.1f\n", measure(kind, batches));
 	return 0;
 }

@@ -4,12 +4,13 @@
  *
  *   client churn PORT WINDOW SECONDS HEADER PAYLOAD REPLY
  *       opens WINDOW connections and writes on each, then waits until the server has
- *       closed them all, again and again; the reply to each must contain REPLY.  Prints
- *       how many there were, and the seconds.  With a WINDOW of 0 it is one connection at
- * a time, and the server has met it before anything is sent (where both share a core and
- * sched_setscheduler(2) has made them SCHED_FIFO). client hold PORT COUNT HEADER PAYLOAD
+ *       closed them all, again and again; the reply to each must contain REPLY. Prints
+ *       how many there were, and the seconds. With a WINDOW of 0 it is one connection at
+ *       a time, and the server has met it before anything is sent (where both share a
+ *       core and sched_setscheduler(2) has made them SCHED_FIFO).
+ *   client hold PORT COUNT HEADER PAYLOAD
  *       opens COUNT connections and writes on each; if there is a PAYLOAD, waits for the
- *       answer.  Prints "held", and keeps them until it is killed.
+ *       answer. Prints "held", and keeps them until it is killed.
  *
  * HEADER is none, v1, v2, or half (of a v2), in one piece with the PAYLOAD. The client
  * that it names is 127.1.2.3, from another port each time.
