@@ -13,6 +13,7 @@ from conftest import programs
 from crowd import family
 from harness import environment, eventually, find, free_port, listens, v1, v2
 from rounds import Unfit
+from turns import own_turn
 
 CLIENT, BALANCER = "127.1.2.3", "127.0.0.9"  # as the headers say, as HAProxy comes
 PROBE = "127.0.0.7"  # who connects to find out whom the server sees
@@ -188,8 +189,10 @@ def ask(target, port, header, wanted):
     """What the server says about one client; if it writes that into its log, it gets some time to."""
     before = len(target.log.read_text()) if target.log and target.log.exists() else 0
     reply = b""
-    with harness.connect(port, source=PROBE) as client:
-        client.sendall(header + target.request)
+    with contextlib.ExitStack() as stack:
+        with own_turn():
+            client = stack.enter_context(harness.connect(port, source=PROBE))
+            client.sendall(header + target.request)
         while not re.search(target.until, reply, re.S) and (more := client.recv(65536)):
             reply += more
     if not target.log:
