@@ -262,19 +262,37 @@ static void end_rule(struct reading *reading)
 	reading->draft.rule = NULL;
 }
 
+/*
+ * A variable that is a mistake without TRUEPEER_TRUST; NULL: none. Beside a file each may
+ * be meant for the file's rules. Alone, one that rejects must not let everybody in.
+ */
+static const struct tp_setting *find_in_vain(const struct reading *reading,
+					     struct tp_word *word)
+{
+	static const struct tp_word untrusted = {"untrusted", 9};
+	const char *const *variables = reading->config->variables;
+	const struct tp_setting *setting = tp_setting_find(untrusted);
+	if (reading->config->file)
+		return find_rule_variable(variables, word);
+	return reading->draft.rule->untrusted == TP_UNTRUSTED_REJECT &&
+			       is_set(variables, setting, word)
+		       ? setting
+		       : NULL;
+}
+
 /* The rule that the variables make: none without TRUEPEER_TRUST. */
 static void read_variable_rule(struct reading *reading)
 {
-	static const char expected[] = "TRUEPEER_TRUST beside it, or a rule of the file";
+	static const char expected[] = "TRUEPEER_TRUST beside it, or a rule of a file";
+	const struct tp_setting *setting;
 	struct tp_word word;
-	const struct tp_setting *setting =
-		find_rule_variable(reading->config->variables, &word);
 	const size_t mistakes = reading->mistakes;
 	begin_rule(reading);
 	read_variables(reading, false);
 	if (reading->draft.rule->trust.count || reading->draft.rule->trusts_unix)
 		end_rule(reading);
-	else if (setting && reading->config->file && reading->mistakes == mistakes)
+	else if (reading->mistakes == mistakes &&
+		 (setting = find_in_vain(reading, &word)))
 		tell(reading, setting, word,
 		     "no rule without a trusted source in TRUEPEER_TRUST", expected);
 }

@@ -1083,6 +1083,24 @@ START_TEST(variables_beside_a_file_make_a_whole_rule_or_none)
 }
 END_TEST
 
+START_TEST(who_rejects_everybody_else_trusts_somebody)
+{
+	static const char *const variables[] = {"TRUEPEER_TIMEOUT=5s",
+						"TRUEPEER_UNTRUSTED=reject",
+						"TRUEPEER_TRUST=", NULL};
+	static const char *const harmless[] = {"TRUEPEER_TIMEOUT=5s",
+					       "TRUEPEER_UNTRUSTED=pass", NULL};
+	struct result result = read_all(variables);
+	ck_assert_uint_eq(result.count, 1);
+	ck_assert_str_eq(result.mistakes[0].setting, "TRUEPEER_UNTRUSTED");
+	assert_word(&result.mistakes[0], "reject");
+	ck_assert_int_eq(result.policy.state, TP_POLICY_BROKEN);
+	result = read_all(harmless);
+	ck_assert_uint_eq(result.count, 0);
+	ck_assert_int_eq(result.policy.state, TP_POLICY_OFF);
+}
+END_TEST
+
 START_TEST(a_file_may_hold_the_process_and_the_variables_the_rule)
 {
 	static const char *const variables[] = {"TRUEPEER_RULES=/r",
@@ -1303,6 +1321,7 @@ int main(void)
 	tcase_add_test(tcase, variables_of_the_process_count_before_the_file);
 	tcase_add_test(tcase, the_variables_make_the_last_rule);
 	tcase_add_test(tcase, variables_beside_a_file_make_a_whole_rule_or_none);
+	tcase_add_test(tcase, who_rejects_everybody_else_trusts_somebody);
 	tcase_add_test(tcase, a_file_may_hold_the_process_and_the_variables_the_rule);
 	tcase_add_test(tcase, the_file_at_the_fixed_place_may_be_empty);
 	tcase_add_test(tcase, a_rule_may_be_there_for_the_untrusted_alone);
