@@ -5,8 +5,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "environ.h"
 #include "inert.h"
 #include "peer.h"
+#include "policy.h"
 #include "real.h"
 
 int tp_names_copy(const union tp_sockaddr *kernel, socklen_t kernel_len,
@@ -25,6 +27,18 @@ int tp_names_copy(const union tp_sockaddr *kernel, socklen_t kernel_len,
 	return 0;
 }
 
+/* AF_UNIX has no records but the process's own. */
+bool tp_names_believe(const union tp_sockaddr *sender)
+{
+	const struct tp_addr addr = tp_addr_from_kernel(sender);
+	struct tp_match match;
+	if (tp_environ_is_trusted() || addr.family == AF_UNSPEC)
+		return true;
+	const struct tp_policy *policy = tp_policy_get();
+	tp_policy_match(policy, &addr, NULL, &match);
+	return policy->state == TP_POLICY_ON && match.trusted;
+}
+
 int tp_names_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct tp_peer peer;
@@ -34,6 +48,8 @@ int tp_names_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 		return tp_real()->getpeername(fd, addr, len);
 	if (tp_real()->getpeername(fd, &kernel.any, &kernel_len))
 		return -1;
+	if (!tp_names_believe(&kernel))
+		return tp_names_copy(&kernel, kernel_len, addr, len);
 	kernel_len =
 		tp_peer_to_kernel(&peer, kernel.any.sa_family, len ? *len : 0, &kernel);
 	return tp_names_copy(&kernel, kernel_len, addr, len);

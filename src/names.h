@@ -12,6 +12,13 @@
 int tp_names_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 
 /*
+ * Whether the record on a connection from this sender is believed. Whoever starts a
+ * program that is executed securely (environ.h) may have made the socket that it begins
+ * with, and the record: there a header from the sender has to be trusted.
+ */
+bool tp_names_believe(const union tp_sockaddr *sender);
+
+/*
  * getsockname(2) with the destination that the header named, on sockets whose record says
  * so; fails as the kernel's does.
  */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "names.h"
 #include "peer.h"
 #include "real.h"
 
@@ -43,8 +44,8 @@ __attribute__((visibility("default"))) int truepeer_get(int fd,
 	if (tp_real()->getpeername(fd, &kernel.any, &len))
 		return -1;
 	struct tp_addr sender = tp_addr_from_kernel(&kernel);
-	bool found = tp_peer_get(fd, &peer);
-	fill(&known, &sender, &peer);
+	bool found = tp_peer_get(fd, &peer) && tp_names_believe(&kernel);
+	fill(&known, &sender, found ? &peer : &(struct tp_peer){0});
 	if (!found)
 		known.kind = TRUEPEER_DIRECT;
 	known.size = info->size < sizeof known ? info->size : sizeof known;

@@ -221,6 +221,27 @@ def test_secure_execution_takes_no_library_by_its_path_or_without_its_bit(privat
         assert not is_mapped(server)
 
 
+# A server hands its connection to a program that is executed securely.
+HANDED_OVER = """
+cp "$1" "$1.starter"
+[ -z "$2" ] || echo "$2" > /etc/truepeer.rules
+SELF=$1 exec setpriv --reuid=65534 --regid=65534 --clear-groups env TRUEPEER_TRUST=loopback "$1.starter" exec
+"""
+
+
+@alone
+@secure
+def test_secure_execution_believes_only_whom_its_rules_trust(private, how):
+    def start(rules, **how):
+        return private(["sh", "-c", HANDED_OVER, "sh", "{server}", rules], "libtruepeer.so", **how).listening()
+    for rules in "", "from 192.0.2.1":  # whoever starts the program may have made the socket
+        server = start(rules, **how)
+        with connect(server.port) as client:
+            assert parse(exchange(client, v1(), b"payload")).peer == name(client.getsockname())
+    assert ask(start("from loopback", **how).port, v1(), b"payload")[1] == CLIENT
+    assert ask(start("").port, v1(), b"payload")[1] == CLIENT
+
+
 # ---- what it costs where it has nothing to do ----
 
 LOADER = {"openat", "read", "pread64", "newfstatat", "fstat", "mmap", "mprotect", "munmap", "close", "readlink"}
