@@ -20,8 +20,10 @@ static const char usage[] =
 	"      --port N  the processes that listen on TCP port N\n"
 	"      --json    one JSON object\n"
 	"  -h, --help    this text\n\n"
-	"Exit status: 0 nothing was found, 1 something was, 2 wrong usage, or it may not "
-	"look.\n";
+	"Exit status: 0 nothing was found, 1 something was, 2 wrong usage, or there is "
+	"nobody to\n"
+	"look at: nobody listens on the port, no such process, or one that it may not "
+	"look into.\n";
 
 /* How often a connection's silence is looked at twice: so long it may be new. */
 #define SECOND_LOOK_MS 600

@@ -460,6 +460,13 @@ def test_wrong_usage(words, named):
 
 def test_nobody_listens():
     assert_wrong(truepeer("doctor", "--port", free_port()), "nobody listens")
+    assert "2 wrong usage, or there is nobody to look at" in " ".join(help_text().split())
+
+
+def help_text():
+    done = truepeer("doctor", "--help")
+    assert done.returncode == 0 and done.stderr == b""
+    return done.stdout.decode()
 
 
 def test_what_others_may_not_see(serve):
@@ -484,5 +491,4 @@ def test_nobody_sees_what_is_theirs(start, folder):
 
 
 def test_help():
-    done = truepeer("doctor", "--help")
-    assert done.returncode == 0 and done.stdout.startswith(b"Usage: truepeer doctor")
+    assert help_text().startswith("Usage: truepeer doctor")
