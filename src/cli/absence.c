@@ -8,7 +8,7 @@
 
 #include "executable.h"
 
-const char tp_absence_gain_nothing[] =
+static const char gain_nothing[] =
 	"take the bit or the capabilities off the file, and start it as the user it "
 	"needs to be";
 static const char start_with_run[] =
@@ -25,7 +25,7 @@ static void examine_binary(const struct tp_diagnosis *diagnosis,
 		tp_executable_examine(process->exe, &elf, &diagnosis->library->elf,
 				      diagnosis->findings);
 	if (process->secure)
-		tp_finding_add(diagnosis->findings, "setuid", tp_absence_gain_nothing,
+		tp_finding_add(diagnosis->findings, "setuid", gain_nothing,
 			       "%s gained privileges when it started (setuid, setgid or "
 			       "file capabilities): the loader ignores LD_PRELOAD then",
 			       tp_finding_quote(process->exe));

@@ -6,9 +6,6 @@
 
 #include "diagnosis.h"
 
-/* What to do about a program that gains privileges when it starts. */
-extern const char tp_absence_gain_nothing[];
-
 void tp_absence_explain(const struct tp_diagnosis *diagnosis,
 			const struct tp_process *process);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "counters.h"
 #include "executable.h"
 #include "native.h"
+#include "rules_file.h"
 #include "settings.h"
 #include "text.h"
 
@@ -46,12 +48,6 @@ static void examine_library(const struct subject *subject)
 			"for a header that the other has read",
 			tp_finding_quote(process->libraries[0]),
 			tp_finding_quote(process->libraries[1]));
-	if (process->library_count && process->secure)
-		tp_finding_add(subject->findings, "setuid", tp_absence_gain_nothing,
-			       "%s gained privileges when it started (setuid, setgid or "
-			       "file capabilities): no variable is believed then, and "
-			       "nothing is touched",
-			       tp_finding_quote(process->exe));
 }
 
 /* ---- settings ---- */
@@ -65,21 +61,59 @@ static void tell_mistake(void *context, const char *mistake)
 		       "a mistake in the settings: %s", mistake);
 }
 
-static void examine_settings(struct subject *subject, const char *const *variables)
+static void tell_no_trust(const struct subject *subject)
 {
-	size_t before = subject->findings->count;
-	struct tp_settings *settings = tp_settings_read(variables, tell_mistake, subject);
-	bool mistaken = subject->findings->count > before;
-	if (settings && !mistaken && !tp_settings_trust_somebody(settings))
+	if (subject->process && subject->process->secure)
+		tp_finding_add(subject->findings, "setuid",
+			       "put the rules into " TP_RULES_FILE
+			       ", or take the bit or the capabilities off the file and "
+			       "start it as the user it needs to be",
+			       "%s gained privileges when it started (setuid, setgid or "
+			       "file capabilities): no variable is believed then, and "
+			       "without a rule in " TP_RULES_FILE " nothing is touched",
+			       tp_finding_quote(subject->process->exe));
+	else
 		tp_finding_add(subject->findings, "no-trust",
 			       "set TRUEPEER_TRUST to the addresses of the balancers, in "
 			       "the environment of the server itself",
 			       "no source is trusted: without TRUEPEER_TRUST the library "
 			       "touches nothing");
-	else if (settings && !mistaken)
-		subject->settings = settings;
-	if (settings != subject->settings)
+}
+
+static void examine_names(const struct subject *subject,
+			  const struct tp_settings *settings,
+			  const char *const *variables, const char *const *names)
+{
+	const char *list =
+		names ? tp_settings_leave_out(settings, variables, names) : NULL;
+	if (list)
+		tp_finding_add(subject->findings, "left-out",
+			       "add it there, or remove the list of programs, and "
+			       "restart the server",
+			       "%s%s does not name %s: the library does nothing in it",
+			       *list == '/' ? "programs in " : "",
+			       *list == '/' ? tp_finding_quote(list) : list,
+			       tp_finding_quote(*names));
+}
+
+/* The names are those that the library knows the program by (program.h), ended by NULL;
+ * NULL where they cannot be seen. */
+static void examine_settings(struct subject *subject, const char *const *variables,
+			     const char *const *names)
+{
+	size_t before = subject->findings->count;
+	struct tp_settings *settings = tp_settings_read(variables, tell_mistake, subject);
+	if (!settings)
+		return;
+	bool mistaken = subject->findings->count > before;
+	bool trusts = tp_settings_trust_somebody(settings);
+	if (!mistaken && !trusts)
+		tell_no_trust(subject);
+	examine_names(subject, settings, variables, names);
+	if (mistaken || !trusts)
 		tp_settings_free(settings);
+	else
+		subject->settings = settings;
 }
 
 static const char *without_folder(const char *path)
@@ -88,42 +122,33 @@ static const char *without_folder(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* A script goes by its own name as well: the first argument of its interpreter. */
-static void examine_name(const struct subject *subject, const char *const *variables)
+/* The library's copy is what counts: the environment may be written over. */
+static const char *const *variables_of(const struct tp_process *process)
 {
-	const struct tp_process *process = subject->process;
-	const char *names[4] = {without_folder(process->exe)};
-	for (size_t i = 0; i < 2 && process->arguments[i]; i++)
-		names[i + 1] = without_folder(process->arguments[i]);
-	if (!tp_settings_name_program(variables, names))
-		tp_finding_add(subject->findings, "left-out",
-			       "add it to TRUEPEER_PROGRAMS, or unset that, and restart "
-			       "the server",
-			       "TRUEPEER_PROGRAMS does not name %s: the library does "
-			       "nothing in it",
-			       tp_finding_quote(names[0]));
+	static const char *const nothing[] = {NULL};
+	if (process->secure)
+		return nothing;
+	return (const char *const *)(process->settings ? process->settings
+						       : process->variables);
 }
 
-/* The library's copy is what counts: the environment may be written over. */
 static void examine_settings_of_process(struct subject *subject)
 {
 	const struct tp_process *process = subject->process;
-	const char *const *variables =
-		(const char *const *)(process->settings ? process->settings
-							: process->variables);
+	const char *names[3] = {without_folder(process->exe)};
+	bool has_names = process->secure || *process->executed;
 	bool is_whole = tp_process_variable(process, "LD_PRELOAD") &&
 			tp_process_variable(process, "TRUEPEER_TRUST");
-	if (process->secure)
-		return;
-	if (!process->settings && process->is_closed && !is_whole) {
+	if (!process->secure)
+		names[1] = without_folder(process->executed);
+	if (!process->settings && process->is_closed && !is_whole && !process->secure) {
 		tp_finding_add(subject->findings, "settings-unseen", "try as root",
 			       "the settings of %s cannot be seen: its memory is closed "
 			       "to us",
 			       tp_finding_quote(process->exe));
 		return;
 	}
-	examine_settings(subject, variables);
-	examine_name(subject, variables);
+	examine_settings(subject, variables_of(process), has_names ? names : NULL);
 }
 
 /* ---- listeners ---- */
@@ -205,9 +230,9 @@ static void examine_listeners(struct subject *subject)
 	else if (subject->settings && !in_scope)
 		tp_finding_add(
 			subject->findings, "no-listener-in-scope",
-			"add the port to TRUEPEER_LISTEN, or unset it, and restart "
-			"the server",
-			"TRUEPEER_LISTEN holds none of the listeners: %s", others.text);
+			"add the port to TRUEPEER_LISTEN (in a rules file: listen), "
+			"or unset it, and restart the server",
+			"no rule is for any of the listeners: %s", others.text);
 }
 
 /* ---- connections ---- */
@@ -261,7 +286,7 @@ static void examine_connections(struct subject *subject)
 	if (senders.untrusted && !senders.trusted)
 		tp_finding_add(subject->findings, "untrusted-sender",
 			       "if these are the balancers, add them to TRUEPEER_TRUST "
-			       "and restart the server",
+			       "(in a rules file: from) and restart the server",
 			       "no connection comes from a trusted source; those there "
 			       "are come from %s",
 			       senders.untrusted_names.text);
@@ -383,6 +408,17 @@ void tp_diagnose_process(const struct tp_diagnosis *diagnosis,
 	tp_settings_free(subject.settings);
 }
 
+static void examine_settings_of_command(struct subject *subject,
+					const struct tp_executable *program,
+					const char *const *variables)
+{
+	char file[PATH_MAX];
+	const char *names[] = {without_folder(program->path), NULL, NULL};
+	if (realpath(program->binary, file))
+		names[1] = without_folder(file);
+	examine_settings(subject, variables, names);
+}
+
 void tp_diagnose_command(const struct tp_diagnosis *diagnosis, char *const *command,
 			 const char *const *variables)
 {
@@ -399,7 +435,7 @@ void tp_diagnose_command(const struct tp_diagnosis *diagnosis, char *const *comm
 	tp_executable_examine(program.binary, &program.elf, &diagnosis->library->elf,
 			      findings);
 	tp_executable_examine_privileges(program.binary, findings);
-	examine_settings(&subject, variables);
+	examine_settings_of_command(&subject, &program, variables);
 	examine_native(findings, 0, program.path, command);
 	tp_settings_free(subject.settings);
 }

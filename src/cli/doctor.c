@@ -11,6 +11,7 @@
 #include "diagnosis.h"
 #include "endpoint.h"
 #include "json.h"
+#include "rules_file.h"
 
 static const char usage[] =
 	"Usage: truepeer doctor [--json] PID | --port N | -- COMMAND [ARGUMENT]...\n"
@@ -256,6 +257,7 @@ static void tell_json(const struct consultation *consultation)
 		tp_json_begin(&json, NULL, '{');
 		tp_json_number(&json, "pid", (uint64_t)consultation->processes[i].pid);
 		tp_json_string(&json, "program", consultation->processes[i].exe);
+		tp_json_bool(&json, "secure", consultation->processes[i].secure);
 		tp_json_end(&json, '}');
 	}
 	tp_json_end(&json, ']');
@@ -273,11 +275,19 @@ static void tell_json(const struct consultation *consultation)
 	putchar('\n');
 }
 
+static void tell_process(const struct tp_process *process)
+{
+	printf("looked at process %d, %s\n", process->pid,
+	       tp_finding_quote(process->exe));
+	if (process->secure && process->library_count)
+		puts("  in secure execution: no variable is believed, " TP_RULES_FILE
+		     " alone counts");
+}
+
 static void tell_text(const struct consultation *consultation)
 {
 	for (size_t i = 0; i < consultation->process_count; i++)
-		printf("looked at process %d, %s\n", consultation->processes[i].pid,
-		       tp_finding_quote(consultation->processes[i].exe));
+		tell_process(&consultation->processes[i]);
 	for (size_t i = 0; i < consultation->findings.count; i++) {
 		const struct tp_finding *finding = &consultation->findings.list[i];
 		printf("\n%s: %s\n  remedy: %s\n", finding->cause, finding->text,

@@ -108,15 +108,12 @@ static char **read_copy(int memory, uint64_t address)
 
 /* The copy is a private mapping of its own, though the kernel may have joined it with its
  * neighbours: it begins at some page. */
-static void read_settings(struct tp_process *process)
+static void read_settings(struct tp_process *process, int memory)
 {
 	enum { MAPPING_MAX = 1024 * 1024 * 1024 };
-	char path[64], *line, *rest, *text;
+	char *line, *rest, *text;
 	size_t len, page = (size_t)sysconf(_SC_PAGESIZE);
-	snprintf(path, sizeof path, "/proc/%d/mem", process->pid);
-	int memory = open(path, O_RDONLY | O_CLOEXEC);
-	process->is_closed = memory < 0;
-	rest = text = memory < 0 ? NULL : read_entry(process->pid, "maps", &len);
+	rest = text = read_entry(process->pid, "maps", &len);
 	while (rest && !process->settings && (line = strsep(&rest, "\n"))) {
 		unsigned long at, end, inode;
 		if (sscanf(line, "%lx-%lx rw-p %*s %*s %lu", &at, &end, &inode) != 3 ||
@@ -126,27 +123,56 @@ static void read_settings(struct tp_process *process)
 			process->settings = read_copy(memory, at);
 	}
 	free(text);
-	if (memory >= 0)
-		close(memory);
 }
 
-/* AT_SECURE in the auxiliary vector, whose words are those of the process. */
-static bool read_secure(pid_t pid)
+/* A word of this many bytes, 4 or 8. */
+static uint64_t read_word(const char *at, size_t size)
 {
-	size_t len;
+	uint32_t narrow;
+	uint64_t wide;
+	memcpy(&narrow, at, sizeof narrow);
+	if (size == sizeof narrow)
+		return narrow;
+	memcpy(&wide, at, sizeof wide);
+	return wide;
+}
+
+/* A value in the auxiliary vector, or 0. Its words are those of the process: wide ones if
+ * half of the first is empty, since the types are small numbers. */
+static uint64_t read_auxiliary(pid_t pid, uint64_t type)
+{
+	size_t len = 0, size = 8;
+	uint64_t value = 0;
 	char *text = read_entry(pid, "auxv", &len);
-	bool secure = false;
-	for (size_t at = 0; text && at + 16 <= len; at += 16) {
-		uint64_t wide[2];
-		memcpy(wide, text + at, sizeof wide);
-		secure |= wide[0] == AT_SECURE && wide[1] == 1;
-		uint32_t narrow[4];
-		memcpy(narrow, text + at, sizeof narrow);
-		secure |= (narrow[0] == AT_SECURE && narrow[1] == 1) ||
-			  (narrow[2] == AT_SECURE && narrow[3] == 1);
-	}
+	if (len >= 8 && read_word(text, 4) && read_word(text + 4, 4))
+		size = 4;
+	for (size_t at = 0; text && at + 2 * size <= len; at += 2 * size)
+		if (read_word(text + at, size) == type)
+			value = read_word(text + at + size, size);
 	free(text);
-	return secure;
+	return value;
+}
+
+/* The text stands at the end of the stack. */
+static void read_executed(struct tp_process *process, int memory)
+{
+	uint64_t at = read_auxiliary(process->pid, AT_EXECFN);
+	ssize_t n = pread(memory, process->executed, sizeof process->executed, (off_t)at);
+	if (n <= 0 || !memchr(process->executed, '\0', (size_t)n))
+		*process->executed = '\0';
+}
+
+static void read_memory(struct tp_process *process)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/mem", process->pid);
+	int memory = open(path, O_RDONLY | O_CLOEXEC);
+	process->is_closed = memory < 0;
+	if (process->is_closed)
+		return;
+	read_settings(process, memory);
+	read_executed(process, memory);
+	close(memory);
 }
 
 static void add_library(struct tp_process *process, const char *path)
@@ -226,10 +252,10 @@ int tp_process_read(pid_t pid, struct tp_process *process)
 		return error;
 	}
 	process->parent = tp_process_parent(pid);
-	process->secure = read_secure(pid);
+	process->secure = read_auxiliary(pid, AT_SECURE);
 	read_libraries(process);
 	if (process->library_count)
-		read_settings(process);
+		read_memory(process);
 	return 0;
 }
 

@@ -15,15 +15,18 @@ struct tp_process {
 	pid_t pid;
 	pid_t parent;
 	char exe[PATH_MAX]; /* its program, as it sees it */
-	char **variables;   /* its environment when it started, ended by NULL; servers
-			     * that show a title have written over it */
-	char **settings;    /* the library's copy of its variables (environ.h), ended by
-			     * NULL; NULL when there is none */
-	bool is_closed;	    /* its memory is not ours to read: there may be a copy */
-	char **arguments;   /* its command line, ended by NULL */
-	bool secure;	    /* it gained privileges when it started (AT_SECURE) */
-	bool has_ring;	    /* it holds an io_uring */
-	uint64_t *sockets;  /* inodes */
+	/* What it was started as (AT_EXECFN): another name for symbolic links and
+	 * scripts. Empty where it cannot be seen, or there is no library in it. */
+	char executed[PATH_MAX];
+	char **variables;  /* its environment when it started, ended by NULL; servers
+			    * that show a title have written over it */
+	char **settings;   /* the library's copy of its variables (environ.h), ended by
+			    * NULL; NULL when there is none */
+	bool is_closed;	   /* its memory is not ours to read: there may be a copy */
+	char **arguments;  /* its command line, ended by NULL */
+	bool secure;	   /* it gained privileges when it started (AT_SECURE) */
+	bool has_ring;	   /* it holds an io_uring */
+	uint64_t *sockets; /* inodes */
 	size_t socket_count;
 	/* Files of our library's name that are mapped, each once; library_count goes on
 	 * counting where there is no more room. */

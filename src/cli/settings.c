@@ -48,10 +48,18 @@ bool tp_settings_trust_somebody(const struct tp_settings *settings)
 	return policy_of(settings)->state == TP_POLICY_ON;
 }
 
-bool tp_settings_name_program(const char *const *variables, const char *const *names)
+const char *tp_settings_leave_out(const struct tp_settings *settings,
+				  const char *const *variables, const char *const *names)
 {
-	const struct tp_config config = {.variables = variables};
-	return tp_config_names_program(&config, names);
+	const struct tp_rules_file *file = ((const struct tp_ruleset *)settings)->file;
+	struct tp_config config = {.variables = variables};
+	if (!tp_config_names_program(&config, names))
+		return "TRUEPEER_PROGRAMS";
+	if (!file)
+		return NULL;
+	config.text = file->text;
+	config.len = file->len;
+	return tp_config_names_program(&config, names) ? NULL : file->path;
 }
 
 bool tp_settings_inherit(const struct tp_settings *settings)

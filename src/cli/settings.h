@@ -28,9 +28,13 @@ void tp_settings_free(struct tp_settings *settings);
 /* Whether some source is trusted. */
 bool tp_settings_trust_somebody(const struct tp_settings *settings);
 
-/* Whether TRUEPEER_PROGRAMS in the variables names one of these (ended by NULL), or is
- * not set. */
-bool tp_settings_name_program(const char *const *variables, const char *const *names);
+/*
+ * What leaves the program with these names (ended by NULL) out: "TRUEPEER_PROGRAMS", or
+ * the path of the rules file, where "programs" does; NULL: nothing. The variables are
+ * those that the settings were read from.
+ */
+const char *tp_settings_leave_out(const struct tp_settings *settings,
+				  const char *const *variables, const char *const *names);
 
 /* Whether connections that somebody else accepted are to be read. */
 bool tp_settings_inherit(const struct tp_settings *settings);

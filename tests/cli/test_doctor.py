@@ -14,7 +14,7 @@ from pathlib import Path
 import harness
 import programs
 import pytest
-from conftest import assert_wrong, truepeer
+from conftest import TRUEPEER, assert_wrong, truepeer
 from harness import LIBRARY, Program, connect, eventually, find, free_port, listens, v2
 from test_servers import DOVECOT
 
@@ -226,6 +226,44 @@ def test_setuid(start, folder):
     assert_cause("setuid", "setuid", "--", program, env=harness.environment())
 
 
+COVERED_ETC = """
+mount -t tmpfs none /etc && echo "$1" >/etc/ld.so.preload || exit 77
+shift
+exec "$@"
+"""
+
+
+@harness.unsanitized("the loader has no runtime to go before the library")
+def test_secure_execution_by_the_rules_file(start, folder):
+    """With the library in it, by /etc/ld.so.preload, in a view of /etc that doctor has, too."""
+    program, library = programs.setuid(programs.compiled(folder, "plain"), folder), folder / "libtruepeer.so"
+    shutil.copy(LIBRARY, library)
+    command = [*harness.private_mounts(), "sh", "-c", COVERED_ETC, "sh", library, program]
+    server = start(command, {**harness.environment(TRUST="10.0.0.0/8", PROGRAMS="nginx"), "LD_PRELOAD": ""}).listening()
+    rules = Path(f"/proc/{server.pid}/root/etc/truepeer.rules")
+    enter = [find("nsenter", "util-linux"), "--mount", f"--target={server.pid}", TRUEPEER, "doctor"]
+
+    def examined(text, *words):
+        if text is not None:
+            rules.write_text(text)
+        return subprocess.run([*map(str, [*enter, *words, server.pid])], capture_output=True, text=True,
+                              env=harness.environment(plain=True), timeout=harness.PATIENCE)
+
+    def causes(text):
+        done = examined(text, "--json")
+        told = json.loads(done.stdout)
+        assert told["processes"][0]["secure"] and done.returncode == (1 if told["findings"] else 0)
+        return [finding["cause"] for finding in told["findings"]]
+    assert causes(None) == causes("# none\n") == ["setuid"]
+    assert causes("from loopback\n") == []
+    assert causes("from x\n") == ["mistake"]
+    assert causes("from loopback listen 1\n") == ["no-listener-in-scope"]
+    assert causes(f"from loopback\nprograms {program.name}\n") == []
+    assert causes("from loopback\nprograms nginx\n") == ["left-out"]
+    done = examined("from loopback\n")
+    assert "no variable is believed" in done.stdout and "/etc/truepeer.rules alone counts" in done.stdout
+
+
 def test_capabilities(start, folder):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file capabilities")
@@ -432,6 +470,46 @@ def serves(pid, client):
 def test_a_program_that_is_not_listed(serve):
     assert_cause("left-out", '"server"', serve(PROGRAMS="nginx").pid)
     assert asked(serve(PROGRAMS="nginx server").pid) == {}
+
+
+def test_a_program_that_a_rules_file_leaves_out(serve, folder):
+    rules = folder / "programs.rules"
+    by_file = {"TRUST": None, "RULES": rules}
+    rules.write_text("from loopback\nprograms nginx\n")
+    assert_cause("left-out", f'programs in "{rules}" does not name "server"', serve(**by_file).pid)
+    assert asked(serve(**by_file, PROGRAMS="server").pid) == {}
+    rules.write_text("from loopback\nprograms nginx server\n")
+    assert asked(serve(**by_file).pid) == {}
+    assert_cause("left-out", "TRUEPEER_PROGRAMS does not", serve(**by_file, PROGRAMS="nginx").pid)
+
+
+LISTENING = f"""#!{sys.executable}
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+listener.accept()
+"""
+
+
+@pytest.fixture(scope="module")
+def aliased(folder, server_path):
+    """A folder with a symbolic link to the test server, and a script."""
+    (folder / "link").symlink_to(server_path)
+    (folder / "script").write_text(LISTENING)
+    (folder / "script").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("command, name, goes_by_it", [
+    (["{}/link", "loop"], "link", True), (["{}/link", "loop"], "server", True), (["{}/link", "loop"], "loop", False),
+    (["{}/script"], "script", True), ([sys.executable, "{}/script"], "script", False),
+])
+def test_the_names_that_a_program_goes_by(command, name, goes_by_it, start, aliased):
+    """Those that the library knows it by, not the words of its command line."""
+    command, env = [word.format(aliased) for word in command], harness.environment(PROGRAMS=name)
+    server = start(command, env)
+    eventually(lambda: not asked(server.pid).keys() & {"not-preloaded", "no-listener"}, "it listens")
+    for words in [server.pid], ["--", *command]:
+        assert list(asked(*words, env=env)) == ([] if goes_by_it else ["left-out"])
 
 
 def test_no_listener(start):
