@@ -322,7 +322,9 @@ CASE(accept_sleeps_while_a_blocked_signal_is_pending)
 	CHECK((fd = accept(listener, NULL, NULL)) >= 0 && handled == 0);
 	CHECK(pthread_join(thread, NULL) == 0 && is_client(fd, late.fd, 1));
 	CHECK(getrusage(RUSAGE_THREAD, &used) == 0);
-	CHECK(used.ru_utime.tv_usec + used.ru_stime.tv_usec < 100000);
+	CHECK((used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
+		      used.ru_utime.tv_usec + used.ru_stime.tv_usec <
+	      100000 * slowness);
 }
 
 CASE(accept_is_interrupted_by_a_handler_that_was_set_before_the_first_connection)
@@ -1029,7 +1031,8 @@ CASE(what_is_closed_is_changed_and_deleted_later)
 			continue;
 		for (int op = EPOLL_CTL_DEL; op <= EPOLL_CTL_MOD; op++)
 			CHECK(epoll_ctl(set, op, fd, &event) == -1 &&
-			      (errno == EBADF || errno == ENOENT));
+			      (errno == EBADF || errno == ENOENT ||
+			       errno == EPERM)); /* a file of what it runs under */
 	}
 	late_finish(&late);
 	CHECK(shows(set, 500, DATA) && accepts(listener, &late));
