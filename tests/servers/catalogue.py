@@ -13,6 +13,7 @@ SIX             how it listens on [::] (place.six): "dual", for IPv4 as well (al
 SECURE          it is in secure execution, see ld.so(8)
 CORE            it belongs to the core (True, or the variants that do)
 start(place)    writes its files; returns the command, which stays in the foreground
+reload(place)   makes it execute itself anew, and waits until it has (not set: it does not do that)
 session(talk)   one conversation, during or after which it names its client"""
 
 import importlib.util
@@ -39,6 +40,7 @@ class Daemon:
         self.secure = getattr(module, "SECURE", False)
         self.ready = getattr(module, "READY", "")
         self.start, self.session = module.start, module.session
+        self.reload = getattr(module, "reload", None)
 
     def layers(self):
         """The folders of a root with its packages, the topmost first."""

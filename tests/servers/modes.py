@@ -24,6 +24,7 @@ class Mode(NamedTuple):
     proxy: Optional[str] = None  # an HAProxy in between, which sends so
     silent: int = 0  # trusted connections that say nothing, meanwhile
     overtaken: bool = False  # another client comes and goes between the pieces
+    reloaded: bool = False  # the daemon has executed itself anew, twice
 
     @property
     def id(self):
@@ -116,6 +117,7 @@ def all_modes():
         headed("stranger-head", False, version2, four(), source=STRANGER4, stranger=True),
         headed("silent", False, version2, four(), silent=5),
         headed("overtaken", False, lambda c: halves(version2(c), 20), four(), overtaken=True),
+        headed("reloaded", False, version2, four(), reloaded=True),
     ]
     on_six = [
         headed("v1", True, version1, six()),

@@ -222,6 +222,11 @@ class Place:
     def ended(self):
         return self.program.process.poll() is not None
 
+    def signal(self, name, pid):
+        """To a process of the daemon's, by its number in there."""
+        inside = f"--pid=/proc/{self.program.pid}/ns/pid_for_children"
+        subprocess.run(["nsenter", inside, "sh", "-c", 'kill -s "$0" "$1"', name, str(pid)], check=True)
+
     def stop(self):
         """Ends the namespace's first process; the kernel ends the rest."""
         with contextlib.suppress(ProcessLookupError):

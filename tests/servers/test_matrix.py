@@ -123,11 +123,15 @@ def test_names_the_client(doors, name, mode):
         pytest.skip("no waiting room: ROOMS=0")
     if daemon.secure and mode.start == "truepeer" and not Place.reads_rules():
         pytest.skip("secure execution: the library reads no rules file")
+    if mode.reloaded and not daemon.reload:
+        pytest.skip("the daemon does not execute itself anew")
     if mode.six and not daemon.six:
         pytest.skip("the daemon has no IPv6 listener")
     if mode.six and daemon.six == "only" and "." in mode.source and not mode.proxy:
         pytest.skip("the daemon's IPv6 listener takes no IPv4")
     door = doors(name, mode)
+    for _ in range(2 * mode.reloaded):
+        daemon.reload(door.place)
     before = [len(text) for text in door.logs()]
     with contextlib.ExitStack() as stack:
         for _ in range(mode.silent):
