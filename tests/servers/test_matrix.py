@@ -84,7 +84,7 @@ listen daemon
         self.place.__exit__()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def doors(tmp_path_factory):
     """doors(daemon, six, plain): one daemon at a time is running."""
     folder = tmp_path_factory.mktemp("places")
