@@ -74,7 +74,10 @@ def chosen():
         return found
     if wanted == "core":
         return {name: daemon for name, daemon in found.items() if daemon.core}
-    return {name: found[name] for name in wanted.replace(",", " ").split()}
+    words = wanted.replace(",", " ").split()
+    if unknown := set(words) - set(found):
+        raise pytest.UsageError(f"SERVERS: {' '.join(sorted(unknown))}: no such daemon; there are {' '.join(found)}")
+    return {name: found[name] for name in words}
 
 
 DAEMONS = chosen()
