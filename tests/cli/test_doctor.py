@@ -241,7 +241,7 @@ def test_secure_execution_by_the_rules_file(start, folder):
     command = [*harness.private_mounts(), "sh", "-c", COVERED_ETC, "sh", library, program]
     server = start(command, {**harness.environment(TRUST="10.0.0.0/8", PROGRAMS="nginx"), "LD_PRELOAD": ""}).listening()
     rules = Path(f"/proc/{server.pid}/root/etc/truepeer.rules")
-    enter = [find("nsenter", "util-linux"), "--mount", f"--target={server.pid}", TRUEPEER, "doctor"]
+    enter = [find("nsenter", "util-linux"), "--mount", "--root", f"--target={server.pid}", TRUEPEER, "doctor"]
 
     def examined(text, *words):
         if text is not None:
