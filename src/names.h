@@ -7,16 +7,17 @@
 #include <sys/socket.h>
 
 #include "addr.h"
+#include "peer.h"
 
 /* getpeername(2) with the client; fails as the kernel's does. */
 int tp_names_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 
 /*
- * Whether the record on a connection from this sender is believed. Whoever starts a
- * program that is executed securely (environ.h) may have made the socket that it begins
- * with, and the record: there a header from the sender has to be trusted.
+ * The record of this socket, if there is one that is believed; errno is kept. Whoever
+ * starts a program that is executed securely (environ.h) may have made the socket that it
+ * begins with, and the record: there a header from the sender has to be trusted.
  */
-bool tp_names_believe(const union tp_sockaddr *sender);
+bool tp_names_find(int fd, struct tp_peer *peer);
 
 /*
  * getsockname(2) with the destination that the header named, on sockets whose record says

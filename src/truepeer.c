@@ -44,7 +44,7 @@ __attribute__((visibility("default"))) int truepeer_get(int fd,
 	if (tp_real()->getpeername(fd, &kernel.any, &len))
 		return -1;
 	struct tp_addr sender = tp_addr_from_kernel(&kernel);
-	bool found = tp_peer_get(fd, &peer) && tp_names_believe(&kernel);
+	bool found = tp_names_find(fd, &peer);
 	fill(&known, &sender, found ? &peer : &(struct tp_peer){0});
 	if (!found)
 		known.kind = TRUEPEER_DIRECT;

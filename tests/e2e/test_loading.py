@@ -242,6 +242,32 @@ def test_secure_execution_believes_only_whom_its_rules_trust(private, how):
     assert ask(start("").port, v1(), b"payload")[1] == CLIENT
 
 
+# The same, to a Python that is executed securely: it tells the names of both ends.
+HANDED_TO_PYTHON = """
+cd "$(dirname "$1")"
+install -m 4755 "$2" python
+echo "$3" > /etc/truepeer.rules
+cat > child <<'END'
+import socket
+client = socket.socket(fileno=0)
+client.sendall(str((client.getsockname(), client.getpeername())).encode())
+END
+SELF=$PWD/python exec setpriv --reuid=65534 --regid=65534 --clear-groups \\
+	env TRUEPEER_TRUST=loopback TRUEPEER_SOCKNAME=header "$1" exec
+"""
+
+
+@alone
+def test_secure_execution_believes_no_destination_either(private):
+    def told(rules):
+        python = Path("/usr/bin/python3").resolve()
+        server = private(["sh", "-ec", HANDED_TO_PYTHON, "sh", "{server}", python, rules], "libtruepeer.so").listening()
+        with connect(server.port) as client:
+            true = client.getpeername(), client.getsockname()
+            return exchange(client, v1(), b"").decode() == str(true)
+    assert told("from 192.0.2.1") and not told("from loopback")
+
+
 # ---- what it costs where it has nothing to do ----
 
 LOADER = {"openat", "read", "pread64", "newfstatat", "fstat", "mmap", "mprotect", "munmap", "close", "readlink"}
