@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "raise.h"
+
 #define PROBES 512	       /* slots looked at for one cookie */
 #define FIRST_SWEEP 4096       /* entries that make the first sweep worth it */
 #define DESCRIPTORS_MAX 524288 /* more than this many table sockets are not kept */
@@ -33,7 +35,7 @@ static atomic_size_t count;
 static atomic_size_t sweep_at = FIRST_SWEEP;
 static _Atomic uint32_t sweeps = 1;
 static _Atomic pid_t sweeper; /* the process that is sweeping, 0: none */
-static atomic_int highest; /* descriptor that was put; RLIMIT_NOFILE may sink below it */
+static atomic_size_t end; /* above all that were put; RLIMIT_NOFILE may sink below it */
 
 static bool read_cookie(int fd, uint64_t *cookie)
 {
@@ -108,7 +110,7 @@ static struct entry *claim(struct table *table, uint64_t cookie)
 
 static void mark_open_sockets(struct table *table, uint32_t sweep)
 {
-	size_t limit = descriptor_limit(), used = (size_t)atomic_load(&highest) + 1;
+	size_t limit = descriptor_limit(), used = atomic_load(&end);
 	for (size_t fd = 0; fd < (limit > used ? limit : used); fd++) {
 		uint64_t cookie;
 		struct entry *entry =
@@ -160,9 +162,7 @@ bool tp_peer_table_put(int fd, const struct tp_peer *peer)
 	struct table *table = atomic_load(&shared_table);
 	if (!read_cookie(fd, &cookie) || (!table && !(table = make_table())))
 		return false;
-	int before = atomic_load(&highest);
-	while (before < fd && !atomic_compare_exchange_weak(&highest, &before, fd))
-		;
+	tp_raise(&end, (size_t)fd + 1);
 	sweep_if_due(table);
 	struct entry *entry = find(table, cookie);
 	bool fresh = !entry;

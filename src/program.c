@@ -8,12 +8,6 @@
 
 #include "environ.h"
 
-static const char *without_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash ? slash + 1 : path;
-}
-
 void tp_program_identify(struct tp_program *program)
 {
 	const char *executed = (const char *)getauxval(AT_EXECFN);
@@ -22,8 +16,8 @@ void tp_program_identify(struct tp_program *program)
 	memset(program->names, 0, sizeof program->names);
 	if (len > 0) {
 		program->file[len] = '\0';
-		program->names[count++] = without_folder(program->file);
+		program->names[count++] = tp_program_name(program->file);
 	}
 	if (executed && tp_environ_is_trusted())
-		program->names[count++] = without_folder(executed);
+		program->names[count++] = tp_program_name(executed);
 }

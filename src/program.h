@@ -10,6 +10,14 @@
 #define TP_PROGRAM_H
 
 #include <limits.h>
+#include <string.h>
+
+/* The name of a file, without its folders: within the path. Pure. */
+static inline const char *tp_program_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
 
 struct tp_program {
 	const char *names[3]; /* without folders; one or two, ended by NULL */

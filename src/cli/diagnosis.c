@@ -13,6 +13,7 @@
 #include "counters.h"
 #include "executable.h"
 #include "native.h"
+#include "program.h"
 #include "rules_file.h"
 #include "settings.h"
 #include "text.h"
@@ -116,12 +117,6 @@ static void examine_settings(struct subject *subject, const char *const *variabl
 		subject->settings = settings;
 }
 
-static const char *without_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash ? slash + 1 : path;
-}
-
 /* The library's copy is what counts: the environment may be written over. */
 static const char *const *variables_of(const struct tp_process *process)
 {
@@ -135,12 +130,12 @@ static const char *const *variables_of(const struct tp_process *process)
 static void examine_settings_of_process(struct subject *subject)
 {
 	const struct tp_process *process = subject->process;
-	const char *names[3] = {without_folder(process->exe)};
+	const char *names[3] = {tp_program_name(process->exe)};
 	bool has_names = process->secure || *process->executed;
 	bool is_whole = tp_process_variable(process, "LD_PRELOAD") &&
 			tp_process_variable(process, "TRUEPEER_TRUST");
 	if (!process->secure)
-		names[1] = without_folder(process->executed);
+		names[1] = tp_program_name(process->executed);
 	if (!process->settings && process->is_closed && !is_whole && !process->secure) {
 		tp_finding_add(subject->findings, "settings-unseen", "try as root",
 			       "the settings of %s cannot be seen: its memory is closed "
@@ -413,9 +408,9 @@ static void examine_settings_of_command(struct subject *subject,
 					const char *const *variables)
 {
 	char file[PATH_MAX];
-	const char *names[] = {without_folder(program->path), NULL, NULL};
+	const char *names[] = {tp_program_name(program->path), NULL, NULL};
 	if (realpath(program->binary, file))
-		names[1] = without_folder(file);
+		names[1] = tp_program_name(file);
 	examine_settings(subject, variables, names);
 }
 

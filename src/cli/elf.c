@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "program.h"
+
 #define SEGMENTS_MAX 128
 #define DYNAMIC_MAX 512
 #define NOTES_MAX 64
@@ -77,8 +79,7 @@ static uint64_t offset_of(const struct reading *reading, uint64_t address)
 
 static enum tp_libc libc_of_loader(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
+	const char *name = tp_program_name(path);
 	if (!strncmp(name, "ld-musl", strlen("ld-musl")))
 		return TP_LIBC_MUSL;
 	if (!strncmp(name, "ld-linux", strlen("ld-linux")) ||

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "process.h"
+#include "program.h"
 
 #define CONFIG_MAX (1024 * 1024)
 #define FILES_MAX 200 /* so that an endless include ends */
@@ -233,8 +234,7 @@ static bool search_command_line(struct search *search, char *const *arguments)
 bool tp_native_find(pid_t pid, const char *exe, char *const *arguments,
 		    struct tp_native *found)
 {
-	const char *slash = strrchr(exe, '/');
-	const char *name = slash ? slash + 1 : exe;
+	const char *name = tp_program_name(exe);
 	for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
 		struct search search = {pid, &servers[i], "", found, 0};
 		if (fnmatch(servers[i].program, name, 0))

@@ -189,10 +189,10 @@ def ask(target, port, header, wanted):
     """What the server says about one client; if it writes that into its log, it gets some time to."""
     before = len(target.log.read_text()) if target.log and target.log.exists() else 0
     reply = b""
-    with contextlib.ExitStack() as stack:
-        with own_turn():
-            client = stack.enter_context(harness.connect(port, source=PROBE))
-            client.sendall(header + target.request)
+    with own_turn():
+        client = harness.connect(port, source=PROBE)
+        client.sendall(header + target.request)
+    with client:
         while not re.search(target.until, reply, re.S) and (more := client.recv(65536)):
             reply += more
     if not target.log:
